@@ -1,0 +1,184 @@
+"""The tables of the database, as SQLAlchemy classes.
+
+This module owns the schema; ``alembic/versions`` holds the way there. Times are Unix seconds, ids
+of Discord are 64-bit integers, and 0 stands for "no server" or "the whole server".
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the type is INTEGER."""
+
+
+class Table(DeclarativeBase):
+    """Base of every table."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+    type_annotation_map = {int: BigInteger, str: Text}
+
+
+class JobTable(Table):
+    """The usage log: one row a job, without any text that a member wrote."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(None, "user_id", "created_at"),
+        Index(None, "guild_id", "created_at"),
+        Index(None, "state"),
+    )
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    source_key: Mapped[str] = mapped_column(String(100), unique=True)
+    user_id: Mapped[int]
+    guild_id: Mapped[int]
+    channel_id: Mapped[int]
+    modality: Mapped[str] = mapped_column(String(20))
+    model_id: Mapped[str] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    load_s: Mapped[float] = mapped_column(default=0.0)
+    units: Mapped[float | None]
+    unit: Mapped[str | None] = mapped_column(String(20))
+    error_kind: Mapped[str | None] = mapped_column(String(40))
+
+
+class JobPayloadTable(Table):
+    """What an unfinished job needs to run: request, anchor, presentation. Deleted at its end."""
+
+    __tablename__ = "job_payloads"
+
+    job_id: Mapped[str] = mapped_column(
+        String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    payload: Mapped[str]
+
+
+class OutboxTable(Table):
+    """Parts of answers that Discord has yet to confirm, committed together with the outcome."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (UniqueConstraint("job_id", "position"), Index(None, "state", "due_at"))
+
+    id: Mapped[int] = mapped_column(_ROW_ID, primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(16), ForeignKey("jobs.id", ondelete="CASCADE"))
+    user_id: Mapped[int]
+    position: Mapped[int]
+    anchor: Mapped[str]
+    payload: Mapped[str]
+    state: Mapped[str] = mapped_column(String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float]
+    created_at: Mapped[float]
+    sent_at: Mapped[float | None]
+    message_id: Mapped[int | None]
+
+
+class RecipeTable(Table):
+    """What a button needs to do its work again: owned by a member, kept for a while."""
+
+    __tablename__ = "recipes"
+    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    user_id: Mapped[int]
+    guild_id: Mapped[int]
+    channel_id: Mapped[int]
+    model_id: Mapped[str] = mapped_column(String(100))
+    request: Mapped[str]
+    presentation: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class SettingTable(Table):
+    """A setting of a server (channel_id 0) or of one channel, as JSON."""
+
+    __tablename__ = "settings"
+
+    guild_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    channel_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[str]
+
+
+class SettingChangeTable(Table):
+    """Who changed which setting, when, from what to what (JSON; None for unset)."""
+
+    __tablename__ = "setting_changes"
+    __table_args__ = (Index(None, "guild_id", "changed_at"),)
+
+    id: Mapped[int] = mapped_column(_ROW_ID, primary_key=True)
+    changed_at: Mapped[float]
+    guild_id: Mapped[int]
+    channel_id: Mapped[int]
+    user_id: Mapped[int]
+    key: Mapped[str] = mapped_column(String(60))
+    old_value: Mapped[str | None]
+    new_value: Mapped[str | None]
+
+
+class TurnTable(Table):
+    """One remembered message of a conversation with the bot.
+
+    ``conversation_id`` is the thread's id, or the id of the message that began a chain of replies.
+    ``user_id`` is the member whom the turn belongs to, also for the bot's answers to them.
+    """
+
+    __tablename__ = "turns"
+    __table_args__ = (
+        Index(None, "conversation_id", "message_id"),
+        Index(None, "user_id"),
+        Index(None, "answers_id"),
+        Index(None, "created_at"),
+    )
+
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    conversation_id: Mapped[int]
+    guild_id: Mapped[int]
+    channel_id: Mapped[int]
+    user_id: Mapped[int]
+    role: Mapped[str] = mapped_column(String(10))
+    content: Mapped[str]
+    answers_id: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float]
+
+
+class ChannelCursorTable(Table):
+    """The last message that was looked at in a channel, for catching up after a pause."""
+
+    __tablename__ = "channel_cursors"
+
+    channel_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    guild_id: Mapped[int]
+    message_id: Mapped[int]
+
+
+class InstanceTable(Table):
+    """Small facts about this installation, such as the checksum of the synced commands."""
+
+    __tablename__ = "instance"
+
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[str]

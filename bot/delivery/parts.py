@@ -1,0 +1,80 @@
+"""What an answer is made of before Discord sees it: parts, in order, each one call.
+
+This module owns the stored form of the outbox. It must not import Discord; ``bot.delivery.sender``
+turns a part into the call.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+_FROZEN = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+
+@dataclass(frozen=True, config=_FROZEN)
+class File:
+    """A file to attach: either ``spool_path`` (below the spool) or ``text`` is set."""
+
+    filename: str
+    content_type: str
+    spool_path: str = ""
+    text: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, config=_FROZEN)
+class Button:
+    """A button. ``custom_id`` is the versioned id that ``bot.views`` understands."""
+
+    custom_id: str
+    label: str
+    style: Literal["primary", "secondary", "success", "danger"] = "secondary"
+    emoji: str = ""
+
+
+@dataclass(frozen=True, config=_FROZEN)
+class AnchorEdit:
+    """Edit the anchor into its final form. Idempotent."""
+
+    content: str
+    files: tuple[File, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    type: Literal["anchor"] = "anchor"
+
+
+@dataclass(frozen=True, config=_FROZEN)
+class ChannelMessage:
+    """One more message after the anchor."""
+
+    content: str
+    files: tuple[File, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    type: Literal["message"] = "message"
+
+
+@dataclass(frozen=True, config=_FROZEN)
+class VoiceMessage:
+    """A voice message of its own. Without the permission, its file goes into the anchor."""
+
+    file: File
+    duration_s: float
+    waveform: bytes
+    type: Literal["voice"] = "voice"
+
+
+Part = AnchorEdit | ChannelMessage | VoiceMessage
+
+_PARTS: TypeAdapter[Part] = TypeAdapter(Annotated[Part, Field(discriminator="type")])
+
+
+def dump_part(part: Part) -> str:
+    """Return a part as JSON."""
+    return _PARTS.dump_json(part).decode()
+
+
+def load_part(data: str) -> Part:
+    """Read a part from JSON."""
+    return _PARTS.validate_json(data)

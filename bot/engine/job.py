@@ -1,0 +1,165 @@
+"""A job: one request in the engine, who asked for it, and how it ended.
+
+This module owns the words that the engine, the database and delivery use about jobs. It must not
+import Discord: a reply's place is an opaque ``Anchor``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from models.contracts import Modality, Request, Result
+from models.errors import HandlerError
+
+
+class JobState(StrEnum):
+    """queued -> running -> done | failed | cancelled | expired."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked and where. ``guild_id`` and ``channel_id`` are 0 in direct messages of no server."""
+
+    user_id: int
+    guild_id: int
+    channel_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The message that a job's answer hangs on.
+
+    Attributes:
+        channel_id: Where it stands.
+        message_id: The deferred reply, or the bot's reply in the channel.
+        application_id: Set with ``token``.
+        token: Interaction token while it may be used; empty for a message of the bot's own.
+        token_expires_at: Unix time in seconds; the token serves for 15 minutes.
+        ephemeral: Only the member sees it, so nothing of it may be posted into the channel.
+        source_message_id: The member's message that is answered, 0 for a slash command.
+    """
+
+    channel_id: int
+    message_id: int
+    application_id: int = 0
+    token: str = ""
+    token_expires_at: float = 0.0
+    ephemeral: bool = False
+    source_message_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a cog hands to the engine.
+
+    Attributes:
+        request: What to do.
+        model_id: Row of the catalogue.
+        requester: Who asked.
+        anchor: Where the answer goes.
+        source_key: Interaction or message id plus purpose; a second submission with it is the first.
+        presentation: How the answer is shown, a small JSON object owned by delivery (transcript
+            format, recipe id, ...). The engine keeps it and never reads it.
+    """
+
+    request: Request
+    model_id: str
+    requester: Requester
+    anchor: Anchor
+    source_key: str
+    presentation: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Job:
+    """A submission with its life. Owned by the engine; others only read it."""
+
+    id: str
+    submission: Submission
+    state: JobState = JobState.QUEUED
+    attempt: int = 0
+    created_at: float = field(default_factory=time.time)
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def modality(self) -> Modality:
+        return self.submission.request.modality
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        state: A final state.
+        result: Set when done.
+        error: Set when failed, cancelled or expired.
+        partial_text: What had been streamed when a text job was stopped.
+        notices: Sentences that the member should read with it.
+    """
+
+    state: JobState
+    result: Result | None = None
+    error: HandlerError | None = None
+    partial_text: str = ""
+    notices: tuple[str, ...] = ()
+
+
+def new_job_id() -> str:
+    """Return 16 characters that sort by time: 9 of milliseconds, 7 at random (base 32)."""
+    return _base32(int(time.time() * 1000), 9) + _base32(secrets.randbits(35), 7)
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _base32(number: int, length: int) -> str:
+    return "".join(_ALPHABET[(number >> 5 * i) & 31] for i in reversed(range(length)))
+
+
+# --------------------------------------------------------------------------- what onlookers see
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The job waits: its place (1 is next) and the expected wait in seconds, if it is known."""
+
+    place: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingModel:
+    """The model is being loaded, for about so many seconds."""
+
+    name: str
+    expected_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """A new attempt began: forget what was streamed."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last thing an onlooker sees; the outbox delivers the outcome."""
+
+    outcome: Outcome

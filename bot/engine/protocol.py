@@ -1,0 +1,164 @@
+"""The messages between the engine and a worker, and their framing.
+
+This module owns the wire format: one JSON object a frame, with the version of the protocol, so
+that a worker of another version is refused instead of misread. Bytes go through the spool, never
+through the pipe.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from models.catalog import ModelSpec
+from models.contracts import EventUnion, RequestUnion
+
+PROTOCOL_VERSION = 1
+
+
+# --------------------------------------------------------------------------- engine -> worker
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load a model. ``location`` is its file, folder or URL."""
+
+    spec: ModelSpec
+    location: str
+    type: Literal["load"] = "load"
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Free a model; its jobs must have ended."""
+
+    model_id: str
+    type: Literal["unload"] = "unload"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Start a job on a loaded model."""
+
+    job_id: str
+    attempt: int
+    model_id: str
+    request: RequestUnion
+    type: Literal["run"] = "run"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop a job at the next step."""
+
+    job_id: str
+    type: Literal["cancel"] = "cancel"
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Close every model and exit."""
+
+    type: Literal["shutdown"] = "shutdown"
+
+
+Command = Load | Unload | Run | Cancel | Shutdown
+
+
+# --------------------------------------------------------------------------- worker -> engine
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is up and speaks ``protocol``."""
+
+    pid: int
+    protocol: int = PROTOCOL_VERSION
+    type: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model is loaded; ``slots`` jobs may run on it at once."""
+
+    model_id: str
+    seconds: float
+    slots: int
+    rss_bytes: int
+    type: Literal["loaded"] = "loaded"
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """A model did not load."""
+
+    model_id: str
+    kind: str
+    user_message: str
+    detail: str
+    type: Literal["load_failed"] = "load_failed"
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """A model was freed."""
+
+    model_id: str
+    rss_bytes: int
+    type: Literal["unloaded"] = "unloaded"
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something happened in a job. ``seq`` counts from 0 within the attempt."""
+
+    job_id: str
+    attempt: int
+    seq: int
+    event: EventUnion
+    type: Literal["event"] = "event"
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """A job ended with an error. ``detail`` is for the log alone."""
+
+    job_id: str
+    attempt: int
+    kind: str
+    user_message: str
+    detail: str
+    type: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True)
+class JobStopped:
+    """A cancelled job has stopped."""
+
+    job_id: str
+    attempt: int
+    type: Literal["stopped"] = "stopped"
+
+
+Report = Ready | Loaded | LoadFailed | Unloaded | JobEvent | JobFailed | JobStopped
+
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
+_REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])
+
+
+def encode_command(command: Command) -> bytes:
+    return _COMMANDS.dump_json(command)
+
+
+def decode_command(frame: bytes) -> Command:
+    return _COMMANDS.validate_json(frame)
+
+
+def encode_report(report: Report) -> bytes:
+    return _REPORTS.dump_json(report)
+
+
+def decode_report(frame: bytes) -> Report:
+    return _REPORTS.validate_json(frame)

