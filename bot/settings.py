@@ -2,8 +2,8 @@
 
 This module owns their types, bounds and defaults. What moderators change inside Discord is
 ``bot.services.server_settings``. A later source wins: default.toml, then the file named by
-``SEXTANT_CONFIG`` (``sextant.toml`` beside the data by default), then ``.env``, then the environment
-(``SEXTANT_ENGINE__MEMORY_MB=8000``; the token is plain ``DISCORD_TOKEN``).
+``SEXTANT_CONFIG`` (``sextant.toml`` in the working folder by default), then ``.env``, then the
+environment (``SEXTANT_ENGINE__MEMORY_MB=8000``; the token is plain ``DISCORD_TOKEN``).
 """
 
 from __future__ import annotations

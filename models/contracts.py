@@ -2,7 +2,7 @@
 
 This module owns the vocabulary that the cogs, the engine, the workers and the backends share. It
 must not import Discord, the database or a backend. Requests and results are small, frozen,
-versioned and serialisable (``dump_json`` and ``load_json``); bytes travel as references into the spool.
+versioned and serialisable; bytes travel as references into the spool.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from models.errors import InvalidRequest
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION: Final = 1
 """Raised when a stored request of an older version can no longer be read as it is."""
 
 _FROZEN = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
@@ -298,8 +298,8 @@ class Handler(Protocol):
     def run(self, request: Any, control: Control) -> Iterator[HandlerEvent]:
         """Work on a request and yield events; the last one is ``Finished``.
 
-        A handler yields at least once a second or so of work (a batch of tokens, a sentence, a window
-        of sound), and looks at ``control.cancelled`` between.
+        A handler yields after each second or so of work (a batch of tokens, a sentence, a window of
+        sound), and looks at ``control.cancelled`` between.
 
         Raises:
             HandlerError: With a sentence for the member.

@@ -6,6 +6,8 @@ of Discord are 64-bit integers, and 0 stands for "no server" or "the whole serve
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sqlalchemy import (
     BigInteger,
     ForeignKey,
@@ -33,7 +35,7 @@ class Table(DeclarativeBase):
     """Base of every table."""
 
     metadata = MetaData(naming_convention=_NAMING)
-    type_annotation_map = {int: BigInteger, str: Text}
+    type_annotation_map: ClassVar[dict[object, object]] = {int: BigInteger, str: Text}
 
 
 class JobTable(Table):

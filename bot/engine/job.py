@@ -32,7 +32,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked and where. ``guild_id`` and ``channel_id`` are 0 in direct messages of no server."""
+    """Who asked and where. ``guild_id`` is 0 in a direct message."""
 
     user_id: int
     guild_id: int
@@ -71,7 +71,7 @@ class Submission:
         model_id: Row of the catalogue.
         requester: Who asked.
         anchor: Where the answer goes.
-        source_key: Interaction or message id plus purpose; a second submission with it is the first.
+        source_key: Interaction or message id plus purpose; submitting it again gives the same job.
         presentation: How the answer is shown, a small JSON object owned by delivery (transcript
             format, recipe id, ...). The engine keeps it and never reads it.
     """
