@@ -1,0 +1,175 @@
+"""The outbox's rows: parts of answers that wait for Discord, and the messages they became.
+
+This module owns the table ``outbox``. It must not know what a part looks like or how it is sent: a
+payload is text here (``bot.delivery.parts``, ``bot.delivery.outbox``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from sqlalchemy import CursorResult, delete, func, select, update
+
+from bot.db.session import Database
+from bot.db.tables import OutboxTable
+from bot.engine.job import Anchor, Job
+
+PENDING = "pending"
+SENT = "sent"
+DROPPED = "dropped"
+
+_ANCHORS: TypeAdapter[Anchor] = TypeAdapter(Anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPart:
+    """A part that Discord has yet to confirm.
+
+    Attributes:
+        position: 0 for the first part of the job.
+        payload: The part as JSON.
+        attempts: How often sending it has failed.
+        created_at: When the job ended, in Unix seconds.
+    """
+
+    id: int
+    job_id: str
+    user_id: int
+    position: int
+    anchor: Anchor
+    payload: str
+    attempts: int
+    created_at: float
+
+
+def outbox_rows(job: Job, parts: Sequence[str]) -> list[OutboxTable]:
+    """Return the rows of an ended job, to be added in the transaction that ends it."""
+    now = time.time()
+    anchor = _ANCHORS.dump_json(job.submission.anchor).decode()
+    return [
+        OutboxTable(
+            job_id=job.id,
+            user_id=job.submission.requester.user_id,
+            position=position,
+            anchor=anchor,
+            payload=payload,
+            due_at=now,
+            created_at=now,
+        )
+        for position, payload in enumerate(parts)
+    ]
+
+
+class OutboxRepository:
+    """Reads and marks the rows. Sent and dropped rows keep no text."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Return the jobs with parts to send by ``now``, those that wait longest first."""
+        query = (
+            select(OutboxTable.job_id)
+            .where(OutboxTable.state == PENDING, OutboxTable.due_at <= now)
+            .group_by(OutboxTable.job_id)
+            .order_by(func.min(OutboxTable.due_at))
+            .limit(limit)
+        )
+        async with self._database.session() as session:
+            return list(await session.scalars(query))
+
+    async def next_due_at(self, after: float) -> float | None:
+        """Return when the next part falls due after a moment, None when none waits."""
+        query = select(func.min(OutboxTable.due_at)).where(
+            OutboxTable.state == PENDING, OutboxTable.due_at > after
+        )
+        async with self._database.session() as session:
+            found: float | None = await session.scalar(query)
+            return found
+
+    async def pending(self, job_id: str) -> list[PendingPart]:
+        """Return the parts of a job that are not sent yet, in order."""
+        query = (
+            select(OutboxTable)
+            .where(OutboxTable.job_id == job_id, OutboxTable.state == PENDING)
+            .order_by(OutboxTable.position)
+        )
+        async with self._database.session() as session:
+            return [_pending(row) for row in await session.scalars(query)]
+
+    async def pending_payloads(self) -> list[str]:
+        """Return every part that is still to be sent: what the spool must keep."""
+        query = select(OutboxTable.payload).where(OutboxTable.state == PENDING)
+        async with self._database.session() as session:
+            return list(await session.scalars(query))
+
+    async def messages(self, job_id: str) -> list[int]:
+        """Return the ids of the messages that a job's parts became, in order."""
+        query = (
+            select(OutboxTable.message_id)
+            .where(OutboxTable.job_id == job_id, OutboxTable.message_id.is_not(None))
+            .order_by(OutboxTable.position)
+        )
+        async with self._database.session() as session:
+            return [found for found in await session.scalars(query) if found is not None]
+
+    async def mark_sent(self, row_id: int, message_id: int) -> None:
+        """Note that Discord has a part, and forget its text."""
+        await self._execute(
+            update(OutboxTable)
+            .where(OutboxTable.id == row_id)
+            .values(state=SENT, sent_at=time.time(), message_id=message_id, payload="", anchor="")
+        )
+
+    async def mark_retry(self, row: PendingPart, due_at: float) -> None:
+        """Put a part off, and with it the parts of the same job behind it."""
+        pending = (OutboxTable.job_id == row.job_id, OutboxTable.state == PENDING)
+        async with self._database.session() as session:
+            await session.execute(update(OutboxTable).where(*pending).values(due_at=due_at))
+            await session.execute(
+                update(OutboxTable)
+                .where(OutboxTable.id == row.id)
+                .values(attempts=OutboxTable.attempts + 1)
+            )
+            await session.commit()
+
+    async def mark_dropped(self, row_ids: Sequence[int]) -> None:
+        """Give parts up, and forget their text."""
+        await self._execute(
+            update(OutboxTable)
+            .where(OutboxTable.id.in_(row_ids))
+            .values(state=DROPPED, sent_at=time.time(), payload="", anchor="")
+        )
+
+    async def delete_settled(self, before: float) -> int:
+        """Delete rows that were sent or dropped before a moment; return how many."""
+        return await self._execute(
+            delete(OutboxTable).where(OutboxTable.state != PENDING, OutboxTable.sent_at < before)
+        )
+
+    async def delete_member(self, user_id: int) -> int:
+        """Delete everything of a member, sent or not; return how many rows."""
+        return await self._execute(delete(OutboxTable).where(OutboxTable.user_id == user_id))
+
+    async def _execute(self, statement: Any) -> int:
+        async with self._database.session() as session:
+            result = cast("CursorResult[Any]", await session.execute(statement))
+            await session.commit()
+            return result.rowcount
+
+
+def _pending(row: OutboxTable) -> PendingPart:
+    return PendingPart(
+        id=row.id,
+        job_id=row.job_id,
+        user_id=row.user_id,
+        position=row.position,
+        anchor=_ANCHORS.validate_json(row.anchor),
+        payload=row.payload,
+        attempts=row.attempts,
+        created_at=row.created_at,
+    )
