@@ -1,0 +1,46 @@
+"""What the cogs and the buttons may use, in one place.
+
+This module owns the list alone: ``bot.app`` makes the parts and hands them over through
+``bot.client.Sextant.services``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.attachments import AttachmentService
+    from bot.db.instance import InstanceRepository
+    from bot.db.jobs import JobRepository
+    from bot.db.outbox import OutboxRepository
+    from bot.delivery.intake import Intake
+    from bot.engine.engine import Engine
+    from bot.engine.spool import Spool
+    from bot.services.memory import Memory
+    from bot.services.privacy import Privacy
+    from bot.services.recipes import RecipeService
+    from bot.services.server_settings import ServerSettings
+    from bot.settings import Settings
+    from models.catalog import Catalog
+    from models.weights import WeightStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that outlives one interaction."""
+
+    settings: Settings
+    catalog: Catalog
+    weights: WeightStore
+    engine: Engine
+    spool: Spool
+    server_settings: ServerSettings
+    memory: Memory
+    privacy: Privacy
+    recipes: RecipeService
+    attachments: AttachmentService
+    intake: Intake
+    jobs: JobRepository
+    outbox: OutboxRepository
+    instance: InstanceRepository
