@@ -94,6 +94,7 @@ class ModelSpec(_Row):
         languages: BCP 47 codes; empty for any.
         memory_mb: What a worker needs with it loaded, in MiB.
         load_s: Typical time to load it, in seconds.
+        download_mb: What ``models pull`` fetches, in MB; 0 when there is nothing to fetch.
         context_tokens: Text only: length of the context.
         max_input_s: Transcription only: longest sound, in seconds.
         capabilities: Options beyond the plain ones, such as ``translate``, ``word_timestamps``,
@@ -112,6 +113,7 @@ class ModelSpec(_Row):
     languages: tuple[str, ...] = ()
     memory_mb: Annotated[int, Field(ge=1)]
     load_s: Annotated[float, Field(gt=0)]
+    download_mb: Annotated[int, Field(ge=0)] = 0
     context_tokens: int = 2048
     max_input_s: float = 4 * 3600.0
     capabilities: frozenset[str] = frozenset()
