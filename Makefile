@@ -1,15 +1,63 @@
-# Five short recipes. Each makes .venv by itself; an install is repeated only when pyproject.toml changed.
-PYTHON ?= python3
+# Short recipes. Each makes .venv by itself; an install is repeated only when pyproject.toml changed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+SHELL  := /bin/bash -o pipefail
+SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
+CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: demo test lint bench migrate
+.PHONY: demo test lint bench bench-peers migrate chaos models chromium
 .DEFAULT_GOAL := demo
+.NOTPARALLEL:
+
+# pip's own report, one line for every 25 packages and for each large download.
+define PROGRESS
+/^Collecting/ { if (++n % 25 == 0) print "  " n " packages looked at, now " $$2 } \
+/Downloading.*\([0-9.]+ GB\)|Downloading.*\([0-9]{3,}\.[0-9]+ MB\)/ { print "  fetching " $$2, $$3, $$4 } \
+/^Installing collected/ { print "  unpacking, a minute or two" } /^(ERROR|WARNING: No)/ { print } { fflush() }
+endef
 
 $(VENV)/.%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what 'make $*' needs into $(VENV): up to 7 GB and 5 minutes the first time."
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[$*]'
-	touch $@
+	@$(BIN)/python -m pip install --progress-bar off -e '.[$*]' 2>&1 | tee $(VENV)/install.log \
+	  | awk '$(PROGRESS)' || { tail -n 20 $(VENV)/install.log; exit 1; }
+	@touch $@
 
-demo: $(VENV)/.demo-models      ## try the bot in your browser, without Discord
+models:
+	@$(BIN)/python -m bot models pull
+
+demo: $(VENV)/.demo models      ## try the bot in your browser, without Discord; ONCE=1 plays the tour and ends
+	@$(BIN)/python -m bot demo $(if $(filter-out 0,$(ONCE)),--once)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m bot db check
+
+test: lint models chromium      ## everything that must hold before a change is merged
+	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadgroup
+	@$(if $(CHROMIUM),,echo "Skipped for want of Chromium: tests/demo/test_page.py, the demo page in a real browser.")
+
+chromium:
+ifneq ($(filter true 1,$(CI) $(SYSTEM)),)
+	@test -n "$(CHROMIUM)" || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends chromium; }
+else
+	@test -n "$(CHROMIUM)" || echo "For the browser test, run once: sudo apt-get install --no-install-recommends chromium"
+endif
+
+bench: $(VENV)/.test models     ## measure; writes benchmarks/results/latest.json
+	$(BIN)/python -m benchmarks
+
+bench-peers:                    ## what 'make bench' compares with, in an environment of its own
+	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install -r benchmarks/peers.txt
+
+migrate: $(VENV)/.test          ## write the migration for changed tables: make migrate m="add a column"
+	$(BIN)/alembic revision --autogenerate -m "$(m)"
+
+chaos: $(VENV)/.test            ## kill the bot 200 times in mid-delivery
+	SEXTANT_KILLS=200 $(BIN)/pytest tests/e2e/test_kill.py -s --timeout 3600
