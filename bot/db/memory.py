@@ -1,0 +1,122 @@
+"""What the bot remembers of conversations: the table ``turns``.
+
+This module owns that table. It must not know how a conversation is put to a model
+(``bot.services.memory``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from sqlalchemy import ColumnElement, CursorResult, case, delete, or_, select
+
+from bot.db.session import Database
+from bot.db.tables import TurnTable
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation.
+
+    Attributes:
+        message_id: The message; remembering it again replaces what was known of it.
+        conversation_id: The thread, or the message that began a chain of replies.
+        user_id: The member whom it belongs to, also when the bot wrote it for them.
+        answers_id: The bot's turns: the message that is answered.
+        created_at: Unix time in seconds.
+    """
+
+    message_id: int
+    conversation_id: int
+    guild_id: int
+    channel_id: int
+    user_id: int
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: float
+    answers_id: int = 0
+
+
+class TurnRepository:
+    """Reads and writes turns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def remember(self, turn: Turn) -> None:
+        """Write a turn."""
+        async with self._database.session() as session:
+            await session.merge(TurnTable(**asdict(turn)))
+            await session.commit()
+
+    async def get(self, message_id: int) -> Turn | None:
+        """Return the turn that a message is, None when it is not remembered."""
+        async with self._database.session() as session:
+            row = await session.get(TurnTable, message_id)
+            return _turn(row) if row else None
+
+    async def latest(self, conversation_id: int, limit: int) -> list[Turn]:
+        """Return the last turns, newest first; an answer stands by its question."""
+        question = case(
+            (TurnTable.answers_id > 0, TurnTable.answers_id), else_=TurnTable.message_id
+        )
+        query = (
+            select(TurnTable)
+            .where(TurnTable.conversation_id == conversation_id)
+            .order_by(question.desc(), TurnTable.message_id.desc())
+            .limit(limit)
+        )
+        async with self._database.session() as session:
+            return [_turn(row) for row in await session.scalars(query)]
+
+    async def of_member(self, user_id: int) -> list[Turn]:
+        """Return every turn of a member, oldest first."""
+        query = select(TurnTable).where(TurnTable.user_id == user_id).order_by(TurnTable.message_id)
+        async with self._database.session() as session:
+            return [_turn(row) for row in await session.scalars(query)]
+
+    async def delete_messages(self, message_ids: Collection[int]) -> int:
+        """Delete messages and the answers to them; return how many turns."""
+        return await self._delete(
+            or_(TurnTable.message_id.in_(message_ids), TurnTable.answers_id.in_(message_ids))
+        )
+
+    async def delete_channel(self, channel_id: int) -> int:
+        """Delete every turn of a channel or thread; return how many."""
+        return await self._delete(TurnTable.channel_id == channel_id)
+
+    async def delete_guild(self, guild_id: int) -> int:
+        """Delete every turn of a server; return how many."""
+        return await self._delete(TurnTable.guild_id == guild_id)
+
+    async def delete_member(self, user_id: int) -> int:
+        """Delete every turn of a member; return how many."""
+        return await self._delete(TurnTable.user_id == user_id)
+
+    async def delete_before(self, moment: float) -> int:
+        """Delete turns older than a moment; return how many."""
+        return await self._delete(TurnTable.created_at < moment)
+
+    async def _delete(self, condition: ColumnElement[bool]) -> int:
+        async with self._database.session() as session:
+            result = cast(
+                "CursorResult[Any]", await session.execute(delete(TurnTable).where(condition))
+            )
+            await session.commit()
+            return result.rowcount
+
+
+def _turn(row: TurnTable) -> Turn:
+    return Turn(
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        guild_id=row.guild_id,
+        channel_id=row.channel_id,
+        user_id=row.user_id,
+        role=cast("Literal['user', 'assistant']", row.role),
+        content=row.content,
+        created_at=row.created_at,
+        answers_id=row.answers_id,
+    )

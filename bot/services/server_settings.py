@@ -1,0 +1,175 @@
+"""What moderators set inside Discord: per server, and per channel where that makes sense.
+
+This module owns the values in force (``setting_registry``: which there are). A channel's value
+beats the server's, which beats the default. Reading touches memory alone, so that an interaction
+can be refused before anything touches the disk; each change is stored and recorded first.
+What the owner sets is ``bot.settings``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.db.settings import SettingChange, SettingRepository
+from bot.services.setting_registry import SETTINGS, Setting, Value
+from models.catalog import Catalog
+from models.errors import HandlerError, InvalidRequest
+
+_log = logging.getLogger(__name__)
+
+Origin = Literal["channel", "server", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInForce:
+    """A setting with the value that counts somewhere, and where that value comes from."""
+
+    setting: Setting
+    value: Value
+    origin: Origin
+
+    @property
+    def shown(self) -> str:
+        return self.setting.show(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChange:
+    """A recorded change as moderators read it. ``channel_id`` is 0 for the whole server."""
+
+    key: str
+    user_id: int
+    channel_id: int
+    changed_at: float
+    old: str
+    new: str
+
+
+class ServerSettings:
+    """The values in force, in memory, and the only way to change them."""
+
+    def __init__(self, repository: SettingRepository, catalog: Catalog) -> None:
+        self._repository = repository
+        self._catalog = catalog
+        self._values: dict[tuple[int, int, str], Value] = {}
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read every stored value. One that no longer fits is left out, so its default counts."""
+        self._values.clear()
+        for row in await self._repository.all():
+            setting = SETTINGS.get(row.key)
+            try:
+                if setting is None:
+                    raise InvalidRequest("there is no such setting any more")
+                value = setting.parse(_as_text(json.loads(row.value)), self._catalog)
+            except HandlerError as error:
+                _log.warning(
+                    "ignored %s of server %d: %s", row.key, row.guild_id, error.user_message
+                )
+                continue
+            self._values[row.guild_id, row.channel_id, row.key] = value
+
+    def get(self, key: str, guild_id: int, channel_id: int = 0) -> Value:
+        """Return the value in force. For a thread, pass the channel that it belongs to."""
+        return self._in_force(SETTINGS[key], guild_id, channel_id).value
+
+    def overview(self, guild_id: int, channel_id: int = 0) -> list[SettingInForce]:
+        """Return every setting with the value that counts in a channel, or in the server."""
+        return [self._in_force(setting, guild_id, channel_id) for setting in SETTINGS.values()]
+
+    async def set(
+        self, key: str, text: str, *, guild_id: int, channel_id: int = 0, user_id: int
+    ) -> Value:
+        """Set a value from what a moderator typed; it counts as soon as this returns.
+
+        Raises:
+            InvalidRequest: There is no such setting, the value does not fit it, or it cannot
+                differ between channels.
+        """
+        setting = _setting(key, guild_id, channel_id)
+        value = setting.parse(text, self._catalog)
+        async with self._writing:
+            await self._repository.write(
+                key,
+                json.dumps(value),
+                guild_id=guild_id,
+                channel_id=channel_id,
+                user_id=user_id,
+            )
+            self._values[guild_id, channel_id, key] = value
+        return value
+
+    async def reset(
+        self, key: str, *, guild_id: int, channel_id: int = 0, user_id: int
+    ) -> SettingInForce:
+        """Take back what a server or channel has set; return what counts there now.
+
+        Raises:
+            InvalidRequest: There is no such setting, or nothing is set there.
+        """
+        setting = _setting(key, guild_id, channel_id)
+        async with self._writing:
+            if (guild_id, channel_id, key) not in self._values:
+                place = "this channel" if channel_id else "this server"
+                raise InvalidRequest(f"`{key}` is not set for {place}, so nothing has changed.")
+            await self._repository.write(
+                key, None, guild_id=guild_id, channel_id=channel_id, user_id=user_id
+            )
+            del self._values[guild_id, channel_id, key]
+        return self._in_force(setting, guild_id, channel_id)
+
+    async def changes(self, guild_id: int, limit: int = 15) -> list[ShownChange]:
+        """Return the latest changes of a server, newest first."""
+        return [_shown(change) for change in await self._repository.changes(guild_id, limit)]
+
+    async def changed_at(self, key: str, guild_id: int, channel_id: int) -> float | None:
+        """Return when a setting was last changed for a channel or its server (Unix seconds)."""
+        return await self._repository.changed_at(key, guild_id=guild_id, channel_id=channel_id)
+
+    def _in_force(self, setting: Setting, guild_id: int, channel_id: int) -> SettingInForce:
+        channel = self._values.get((guild_id, channel_id, setting.key)) if channel_id else None
+        if channel is not None:
+            return SettingInForce(setting, channel, "channel")
+        server = self._values.get((guild_id, 0, setting.key))
+        if server is not None:
+            return SettingInForce(setting, server, "server")
+        return SettingInForce(setting, setting.default, "default")
+
+
+def _setting(key: str, guild_id: int, channel_id: int) -> Setting:
+    setting = SETTINGS.get(key)
+    if setting is None:
+        raise InvalidRequest(f"There is no setting called `{key[:60]}`. Pick one from the list.")
+    if not guild_id:
+        raise InvalidRequest("Settings belong to a server, so there are none in direct messages.")
+    if channel_id and not setting.channel_scope:
+        raise InvalidRequest(f"`{key}` counts for the whole server; leave the channel out.")
+    return setting
+
+
+def _as_text(value: Value) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+def _shown(change: SettingChange) -> ShownChange:
+    return ShownChange(
+        key=change.key,
+        user_id=change.user_id,
+        channel_id=change.channel_id,
+        changed_at=change.changed_at,
+        old=_shown_value(change.key, change.old_value),
+        new=_shown_value(change.key, change.new_value),
+    )
+
+
+def _shown_value(key: str, stored: str | None) -> str:
+    if stored is None:
+        return "not set"
+    value: Value = json.loads(stored)
+    setting = SETTINGS.get(key)
+    return setting.show(value) if setting else str(value)

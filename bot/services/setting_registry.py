@@ -1,0 +1,170 @@
+"""Which settings moderators have, and how each is read, checked and shown.
+
+This module owns the registry. It must not know what is set anywhere:
+``bot.services.server_settings`` keeps the values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from models.catalog import Catalog
+from models.contracts import Modality
+from models.errors import InvalidRequest
+
+Value = bool | int | float | str
+Kind = Literal["bool", "int", "float", "str", "model"]
+
+_WORDS = {
+    "on": True, "yes": True, "true": True, "1": True,
+    "off": False, "no": False, "false": False, "0": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing that moderators may set.
+
+    Attributes:
+        key: Its name, ``group.name``.
+        kind: How a value is read and checked.
+        default: The value where nothing is set.
+        description: One sentence for moderators.
+        minimum: Least number, or fewest characters.
+        maximum: Greatest number, or most characters.
+        modality: Kind "model": what the model must do.
+        channel_scope: Whether a channel may differ from its server.
+    """
+
+    key: str
+    kind: Kind
+    default: Value
+    description: str
+    minimum: float = 0
+    maximum: float = math.inf
+    modality: Modality | None = None
+    channel_scope: bool = True
+
+    def parse(self, text: str, catalog: Catalog) -> Value:
+        """Read a value from what a moderator typed.
+
+        Raises:
+            InvalidRequest: It does not fit; the sentence says what would.
+            ModelUnavailable: There is no such model.
+        """
+        text = text.strip()
+        match self.kind:
+            case "bool":
+                return self._parse_bool(text)
+            case "int" | "float":
+                return self._parse_number(text)
+            case "model":
+                return self._parse_model(text, catalog)
+            case "str":
+                return self._parse_str(text)
+
+    def show(self, value: Value) -> str:
+        """Return a value as a moderator reads and types it."""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if self.kind == "model" and value == "":
+            return "the owner's choice"
+        return str(value)
+
+    @property
+    def _range(self) -> str:
+        return f"from {self.minimum:g} to {self.maximum:g}"
+
+    def _parse_bool(self, text: str) -> bool:
+        try:
+            return _WORDS[text.lower()]
+        except KeyError:
+            raise InvalidRequest(f"`{self.key}` is either `on` or `off`.") from None
+
+    def _parse_number(self, text: str) -> int | float:
+        whole = self.kind == "int"
+        sentence = f"`{self.key}` is a {'whole number' if whole else 'number'} {self._range}."
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            raise InvalidRequest(sentence) from None
+        if not self.minimum <= value <= self.maximum:  # also refuses NaN
+            raise InvalidRequest(sentence)
+        return value
+
+    def _parse_model(self, text: str, catalog: Catalog) -> str:
+        model = catalog.get(text)
+        if model.modality is not self.modality:
+            raise InvalidRequest(
+                f"`{model.id}` is a {model.modality} model; `{self.key}` needs a "
+                f"{self.modality} one."
+            )
+        return model.id
+
+    def _parse_str(self, text: str) -> str:
+        if not self.minimum <= len(text) <= self.maximum:
+            raise InvalidRequest(
+                f"`{self.key}` takes {self._range} characters; that was {len(text)}."
+            )
+        return text
+
+
+def _switch(key: str, description: str, *, default: bool = True) -> Setting:
+    return Setting(key=key, kind="bool", default=default, description=description)
+
+
+def _model(modality: Modality, description: str) -> Setting:
+    return Setting(
+        key=f"{modality}.model",
+        kind="model",
+        default="",
+        description=description,
+        modality=modality,
+    )
+
+
+_ALL = (
+    _switch("text.enabled", "Whether members may ask and chat."),
+    _model(Modality.TEXT, "The model that answers."),
+    Setting(
+        key="text.system_prompt",
+        kind="str",
+        default="You are Sextant, a friendly and helpful assistant. Answer clearly and briefly.",
+        description="What the model is told before every conversation.",
+        minimum=1,
+        maximum=2000,
+    ),
+    Setting(
+        key="text.temperature",
+        kind="float",
+        default=0.7,
+        description="How varied answers are: 0 is strict, 2 is wild.",
+        maximum=2,
+    ),
+    _switch("text.fact_notice", "Whether answers remind readers to check the facts."),
+    _switch("text.chat", "Whether the bot answers mentions, replies and its threads."),
+    _switch("speech.enabled", "Whether members may have texts spoken."),
+    _model(Modality.SPEECH, "The model that speaks."),
+    _switch("transcription.enabled", "Whether members may have sound written down."),
+    _model(Modality.TRANSCRIPTION, "The model that writes down."),
+    _switch(
+        "transcription.automatic",
+        "Whether sound, videos and voice messages are written down unasked.",
+        default=False,
+    ),
+    Setting(
+        key="limits.jobs_at_once",
+        kind="int",
+        default=3,
+        description="How many jobs a member may have waiting or running.",
+        minimum=1,
+        maximum=50,
+        channel_scope=False,
+    ),
+)
+
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
+"""Every setting by its key, in the order in which they are shown."""
