@@ -1,7 +1,8 @@
 """The custom ids that persistent buttons carry: versioned, short, readable after a restart.
 
 This module owns their form. It must not import Discord: whoever prepares an answer needs only the
-text, and ``bot.views.buttons`` gives it its meaning.
+text, and ``bot.views.buttons`` gives it its meaning. Where an id names a member, who may press can
+be told at once, before anything is read from the disk.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 VERSION = "sx1"
 """Raised when the meaning of an id changes, so that old buttons are refused instead of misread."""
 
-STOP_TEMPLATE = rf"^{VERSION}:stop:(?P<job>[0-9a-z]{{16}})$"
-AGAIN_TEMPLATE = rf"^{VERSION}:again:(?P<recipe>[0-9a-z]{{16}})$"
-DELETE_TEMPLATE = rf"^{VERSION}:delete:(?P<user>[0-9]{{1,20}}):(?P<job>[0-9a-z]{{16}})$"
+_USER = r"(?P<user>[0-9]{1,20})"
+
+STOP_TEMPLATE = rf"{VERSION}:stop:(?P<job>[0-9a-z]{{16}})"
+AGAIN_TEMPLATE = rf"{VERSION}:again:{_USER}:(?P<recipe>[0-9a-z]{{16}})"
+DELETE_TEMPLATE = rf"{VERSION}:delete:{_USER}:(?P<job>[0-9a-z]{{16}})"
 
 
 def stop_id(job_id: str) -> str:
@@ -19,11 +22,11 @@ def stop_id(job_id: str) -> str:
     return f"{VERSION}:stop:{job_id}"
 
 
-def again_id(recipe_id: str) -> str:
-    """Return the id of the button that carries a recipe out once more."""
-    return f"{VERSION}:again:{recipe_id}"
+def again_id(user_id: int, recipe_id: str) -> str:
+    """Return the id of the button that carries out a member's recipe once more."""
+    return f"{VERSION}:again:{user_id}:{recipe_id}"
 
 
 def delete_id(user_id: int, job_id: str) -> str:
-    """Return the id of the button that deletes the answer of a job, which belongs to a member."""
+    """Return the id of the button that deletes the answer of a member's job."""
     return f"{VERSION}:delete:{user_id}:{job_id}"
