@@ -1,6 +1,6 @@
 """What a benchmark reports, and how a run is written down.
 
-A measurement quotes its peer from the same run, because the machines it runs on are noisy: the ratio
+A measurement quotes its peer from the same run: machines are noisy, so the ratio
 is worth more than the value.
 """
 
