@@ -1,0 +1,108 @@
+"""The catalogue that ships, and what happens to one that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import CONFIG_FOLDER, Settings
+from models.catalog import Catalog, CatalogError, HubSource, PackageSource, backend_entry_point
+from models.contracts import Modality
+from models.errors import ModelUnavailable
+
+ROW = """
+[[model]]
+id = "m"
+name = "M"
+modality = "text"
+backend = "openai"
+licence = "MIT"
+commercial_use = true
+memory_mb = 1
+load_s = 1
+source = {kind = "path", path = "x"}
+"""
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.read(CONFIG_FOLDER)
+
+
+def write(folder: Path, rows: str = ROW, profiles: str = "") -> Path:
+    (folder / "models").mkdir()
+    (folder / "models" / "text.toml").write_text(rows)
+    (folder / "profiles.toml").write_text(profiles)
+    return folder
+
+
+def test_every_row_has_a_registered_backend(catalog: Catalog) -> None:
+    for spec in catalog.all():
+        assert backend_entry_point(spec.backend).value.startswith(f"models.{spec.modality}.")
+
+
+def test_every_profile_serves_every_modality_within_its_memory(catalog: Catalog) -> None:
+    for name, profile in catalog.profiles.items():
+        assert set(profile.defaults) == set(Modality), name
+        for model_id in profile.defaults.values():
+            assert catalog.get(model_id).memory_mb <= profile.memory_mb, (name, model_id)
+
+
+def test_the_default_profile_comes_from_the_package_index_alone(catalog: Catalog) -> None:
+    profile = catalog.profiles[Settings.model_fields["profile"].default]
+    for model_id in profile.defaults.values():
+        spec = catalog.get(model_id)
+        assert isinstance(spec.source, PackageSource)
+        assert spec.source.sha256
+        assert spec.commercial_use
+
+
+def test_what_is_fetched_says_how_much_it_is(catalog: Catalog) -> None:
+    for spec in catalog.all():
+        assert isinstance(spec.source, PackageSource | HubSource) == bool(spec.download_mb), spec.id
+
+
+def test_what_is_listed_for_members_fits_into_discord(catalog: Catalog) -> None:
+    for spec in catalog.all():
+        assert len(spec.name) <= 100
+        assert len(spec.description) <= 100, spec.id
+        assert spec.description
+
+
+def test_of_keeps_the_order_of_the_files(catalog: Catalog) -> None:
+    assert catalog.of(Modality.TEXT)[0].id == "smollm2-135m"
+    assert {spec.modality for spec in catalog.of(Modality.SPEECH)} == {Modality.SPEECH}
+
+
+def test_an_unknown_model_is_one_clear_sentence(catalog: Catalog) -> None:
+    with pytest.raises(ModelUnavailable, match="no model called `gpt-9`"):
+        catalog.get("gpt-9")
+
+
+def test_an_unregistered_backend_is_one_clear_sentence() -> None:
+    with pytest.raises(ModelUnavailable, match="`nothing` is not installed"):
+        backend_entry_point("nothing")
+
+
+@pytest.mark.parametrize(
+    ("rows", "profiles", "says"),
+    [
+        ("[[model]", "", r"text\.toml"),
+        (ROW.replace('"text"', '"smell"'), "", "modality"),
+        (ROW + 'surprise = "x"', "", "surprise"),
+        (
+            ROW.replace(
+                'kind = "path", path = "x"', 'kind = "hub", repo = "a/b", revision = "main"'
+            ),
+            "",
+            "revision",
+        ),
+        (
+            ROW,
+            '[p]\ndescription = ""\nmemory_mb = 1\ndefaults = {speech = "m"}',
+            "m is not a speech model",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, rows: str, profiles: str, says: str) -> None:
+    with pytest.raises(CatalogError, match=says):
+        Catalog.read(write(tmp_path, rows, profiles))
