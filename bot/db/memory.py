@@ -51,6 +51,13 @@ class TurnRepository:
             await session.merge(TurnTable(**asdict(turn)))
             await session.commit()
 
+    async def replace_answer(self, turn: Turn) -> None:
+        """Write an answer in place of an earlier one to the same message."""
+        async with self._database.session() as session:
+            await session.execute(delete(TurnTable).where(TurnTable.answers_id == turn.answers_id))
+            await session.merge(TurnTable(**asdict(turn)))
+            await session.commit()
+
     async def get(self, message_id: int) -> Turn | None:
         """Return the turn that a message is, None when it is not remembered."""
         async with self._database.session() as session:

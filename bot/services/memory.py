@@ -1,0 +1,125 @@
+"""Conversations with the bot: what was said, for as long as its messages exist.
+
+This module owns how turns are kept, put to a model and forgotten. It must not know Discord: the
+chat cog and delivery hand it ids.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from bot.db.memory import Turn, TurnRepository
+from bot.engine.job import Job, Outcome
+from models.contracts import ChatMessage, TextResult
+
+__all__ = ["CONVERSATION", "QUESTION", "Memory", "Turn"]
+
+CONVERSATION = "conversation"
+"""Key of a job's presentation: the conversation that its answer belongs to."""
+
+QUESTION = "answers"
+"""Key of a job's presentation: the message that it answers."""
+
+_MOST_TURNS = 100
+
+
+class Memory:
+    """What the bot remembers."""
+
+    def __init__(self, turns: TurnRepository) -> None:
+        self._turns = turns
+
+    async def remember(self, turn: Turn) -> None:
+        """Keep a message."""
+        await self._turns.remember(turn)
+
+    async def on_finished(self, job: Job, outcome: Outcome) -> None:
+        """Keep the answer of a chat job, also one that was stopped half-way.
+
+        An answer to a message that was deleted meanwhile is not kept, and a new answer to the same
+        message takes the place of the old one.
+        """
+        presentation = job.submission.presentation
+        conversation_id, question_id = presentation.get(CONVERSATION), presentation.get(QUESTION)
+        if not isinstance(conversation_id, int) or not isinstance(question_id, int):
+            return
+        result = outcome.result
+        text = result.text if isinstance(result, TextResult) else outcome.partial_text
+        if not text.strip() or await self._turns.get(question_id) is None:
+            return
+        requester = job.submission.requester
+        await self._turns.replace_answer(
+            Turn(
+                message_id=job.submission.anchor.message_id,
+                conversation_id=conversation_id,
+                guild_id=requester.guild_id,
+                channel_id=requester.channel_id,
+                user_id=requester.user_id,
+                role="assistant",
+                content=text,
+                created_at=time.time(),
+                answers_id=question_id,
+            )
+        )
+
+    async def conversation(self, conversation_id: int, limit_chars: int) -> list[ChatMessage]:
+        """Return the end of a conversation, oldest turn first, within so many characters.
+
+        The last turn is there whatever its length. The first one is a member's, and the roles take
+        turns: chat templates of some models refuse anything else.
+        """
+        kept: list[Turn] = []
+        room = limit_chars
+        for turn in await self._turns.latest(conversation_id, _MOST_TURNS):
+            room -= len(turn.content)
+            if kept and room < 0:
+                break
+            kept.insert(0, turn)
+        while kept and kept[0].role == "assistant":
+            del kept[0]
+        return _taking_turns(kept)
+
+    async def conversation_of(self, message_id: int) -> int | None:
+        """Return the conversation that a message belongs to, None when it is not remembered."""
+        turn = await self._turns.get(message_id)
+        return turn.conversation_id if turn else None
+
+    async def of_member(self, user_id: int) -> list[Turn]:
+        """Return everything that is remembered of a member, oldest first."""
+        return await self._turns.of_member(user_id)
+
+    async def forget_message(self, message_id: int) -> None:
+        """Forget a message, and the answer to it."""
+        await self._turns.delete_messages([message_id])
+
+    async def forget_messages(self, message_ids: Collection[int]) -> None:
+        """Forget messages, and the answers to them."""
+        await self._turns.delete_messages(message_ids)
+
+    async def forget_channel(self, channel_id: int) -> None:
+        """Forget everything that was said in a channel or thread."""
+        await self._turns.delete_channel(channel_id)
+
+    async def forget_guild(self, guild_id: int) -> None:
+        """Forget everything that was said in a server."""
+        await self._turns.delete_guild(guild_id)
+
+    async def forget_user(self, user_id: int) -> int:
+        """Forget a member's messages and the answers to them; return how many turns."""
+        return await self._turns.delete_member(user_id)
+
+    async def forget_before(self, moment: float) -> int:
+        """Forget what is older than a moment (Unix seconds); return how many turns."""
+        return await self._turns.delete_before(moment)
+
+
+def _taking_turns(turns: Collection[Turn]) -> list[ChatMessage]:
+    messages: list[ChatMessage] = []
+    for turn in turns:
+        if messages and messages[-1].role == turn.role:
+            together = f"{messages.pop().content}\n\n{turn.content}"
+            messages.append(ChatMessage(turn.role, together))
+        else:
+            messages.append(ChatMessage(turn.role, turn.content))
+    return messages
