@@ -47,11 +47,12 @@ class AnchorEdit:
 
 @dataclass(frozen=True, config=_FROZEN)
 class ChannelMessage:
-    """One more message after the anchor."""
+    """One more message after the anchor. It pings nobody, or the one member who is named."""
 
     content: str
     files: tuple[File, ...] = ()
     buttons: tuple[Button, ...] = ()
+    mention_user_id: int = 0
     type: Literal["message"] = "message"
 
 
@@ -65,7 +66,15 @@ class VoiceMessage:
     type: Literal["voice"] = "voice"
 
 
-Part = AnchorEdit | ChannelMessage | VoiceMessage
+@dataclass(frozen=True, config=_FROZEN)
+class Pointer:
+    """Edit the anchor to lead to the first message that the job's other parts became."""
+
+    content: str
+    type: Literal["pointer"] = "pointer"
+
+
+Part = AnchorEdit | ChannelMessage | VoiceMessage | Pointer
 
 _PARTS: TypeAdapter[Part] = TypeAdapter(Annotated[Part, Field(discriminator="type")])
 

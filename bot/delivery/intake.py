@@ -1,0 +1,267 @@
+"""How a request gets in: checked in memory, acknowledged, completed, submitted, followed.
+
+This module owns that order for commands, buttons and messages. Nothing touches the disk before
+Discord has its acknowledgement, because that is due within three seconds whatever the disk does.
+It must not know what a modality means: cogs hand over a request, or something that makes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import discord
+
+from bot.delivery.replies import ALREADY_ACKNOWLEDGED, shorten
+from bot.engine.engine import Engine
+from bot.engine.job import Anchor, Job, Requester, Submission
+from bot.services.recipes import Recipe, RecipeService
+from bot.services.server_settings import ServerSettings
+from bot.tree import sentence_for
+from models.catalog import Catalog, ModelSpec, Profile
+from models.contracts import Modality, Request
+from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
+from models.weights import WeightStore
+
+RequestSource = Request | Callable[[], Awaitable[Request]]
+"""A request, or what makes one once the person has been acknowledged (fetching a file, say)."""
+
+_TOKEN_LIFETIME_S = 14.5 * 60.0
+"""Discord gives 15 minutes; a call that starts at the last moment would still come too late."""
+
+_WORKING = "-# On it …"
+
+_NAMES = {
+    Modality.TEXT: "Answering questions",
+    Modality.SPEECH: "Speaking",
+    Modality.TRANSCRIPTION: "Transcribing",
+}
+
+
+class Follower(Protocol):
+    """Shows a job's life on its anchor; ``bot.delivery.live`` does."""
+
+    def follow(self, job: Job) -> None:
+        """Start following; returns at once."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """The only way from Discord into the engine."""
+
+    catalog: Catalog
+    profile: Profile
+    weights: WeightStore
+    engine: Engine
+    server_settings: ServerSettings
+    recipes: RecipeService
+    live: Follower
+    _entering: Counter[int] = field(default_factory=Counter)
+    _keys: set[str] = field(default_factory=set)
+
+    def model_for(
+        self, modality: Modality, guild_id: int, channel_id: int, chosen: str | None = None
+    ) -> ModelSpec:
+        """Return the model that serves a request: the chosen one, the server's, or the profile's.
+
+        Args:
+            modality: What is to be done.
+            guild_id: 0 in a direct message.
+            channel_id: The channel whose settings count; see ``settings_channel``.
+            chosen: Id of a model that the person named.
+
+        Raises:
+            ModelUnavailable: There is none, it does something else, or the modality is switched
+                off here.
+            ModelNotInstalled: Its weights are not on this machine.
+        """
+        self._require_enabled(modality, guild_id, channel_id)
+        wanted = chosen or str(self.server_settings.get(f"{modality}.model", guild_id, channel_id))
+        wanted = wanted or self.profile.defaults.get(modality, "")
+        if not wanted:
+            raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
+        spec = self.catalog.get(wanted)
+        if spec.modality is not modality:
+            raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
+        if not self.weights.is_installed(spec):
+            raise ModelNotInstalled(
+                f"{spec.name} is not installed here. `/models` shows the models that are."
+            )
+        return spec
+
+    def check(self, requester: Requester, modality: Modality, channel_id: int = 0) -> None:
+        """Refuse what is switched off, or one job too many. Looks into memory alone.
+
+        Args:
+            requester: Who asks.
+            modality: What for.
+            channel_id: The channel whose settings count, the requester's own if left out.
+
+        Raises:
+            ModelUnavailable: The modality is switched off here.
+            LimitReached: The member has as many jobs under way as one may.
+        """
+        channel_id = channel_id or requester.channel_id
+        self._require_enabled(modality, requester.guild_id, channel_id)
+        limit = int(self.server_settings.get("limits.jobs_at_once", requester.guild_id, channel_id))
+        user_id = requester.user_id
+        if self.engine.active_count(user_id) + self._entering[user_id] >= limit:
+            jobs = "a job" if limit == 1 else f"{limit} jobs"
+            raise LimitReached(
+                f"You already have {jobs} under way, and more is not allowed at once. "
+                "`/queue` shows what runs, `/cancel` stops it."
+            )
+
+    async def from_interaction(
+        self,
+        interaction: discord.Interaction[Any],
+        work: RequestSource,
+        *,
+        model: ModelSpec,
+        purpose: str,
+        presentation: dict[str, object],
+        ephemeral: bool = False,
+    ) -> Job:
+        """Submit what a command or a button asked for.
+
+        Args:
+            interaction: Acknowledged here; the deferred reply becomes the anchor.
+            work: The request, or what makes it.
+            model: From ``model_for``.
+            purpose: Tells apart what one interaction may ask for.
+            presentation: How the answer is shown; see ``bot.delivery.present``.
+            ephemeral: Whether only the person sees the answer.
+
+        Returns:
+            The job; the one that exists when the interaction arrived a second time.
+
+        Raises:
+            HandlerError: It was refused; the caller lets it pass to ``bot.tree``.
+        """
+        requester = requester_of(interaction)
+        self.check(requester, model.modality, settings_channel(interaction.channel))
+        with self._counted(requester):
+            anchor = await _defer(interaction, ephemeral=ephemeral)
+            request = await work() if callable(work) else work
+            key = f"{interaction.id}:{purpose}"
+            return await self._submit(
+                Submission(request, model.id, requester, anchor, key, presentation)
+            )
+
+    async def from_message(
+        self,
+        message: discord.Message,
+        work: RequestSource,
+        *,
+        model: ModelSpec,
+        purpose: str,
+        presentation: dict[str, object],
+    ) -> Job | None:
+        """Submit what a message asked for; the bot's reply to it becomes the anchor.
+
+        Whatever goes wrong is told in that reply.
+
+        Returns:
+            The job, or None when nothing was submitted: it was refused, or this message has been
+            submitted before.
+        """
+        key = f"{message.id}:{purpose}"
+        if key in self._keys:
+            return None
+        requester = Requester(
+            message.author.id, message.guild.id if message.guild else 0, message.channel.id
+        )
+        self._keys.add(key)
+        posted: discord.Message | None = None
+        try:
+            self.check(requester, model.modality, settings_channel(message.channel))
+            with self._counted(requester):
+                posted = await _answer(message, _WORKING, key)
+                request = await work() if callable(work) else work
+                anchor = Anchor(posted.channel.id, posted.id, source_message_id=message.id)
+                return await self._submit(
+                    Submission(request, model.id, requester, anchor, key, presentation)
+                )
+        except Exception as error:  # noqa: BLE001 - a listener has nobody above it who would tell
+            await explain_in_reply(message, error, posted=posted, where=purpose)
+            return None
+        finally:
+            self._keys.discard(key)
+
+    async def source_deleted(self, message_id: int) -> None:
+        """Stop the jobs that answer a message which was deleted."""
+        for job in self.engine.jobs():
+            if job.submission.anchor.source_message_id == message_id:
+                await self.engine.cancel(job.id)
+
+    def resume(self) -> None:
+        """Follow the jobs that a former run of the bot has left."""
+        for job in self.engine.jobs():
+            self.live.follow(job)
+
+    def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
+        if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):
+            raise ModelUnavailable(f"{_NAMES[modality]} is switched off here by the moderators.")
+
+    @contextmanager
+    def _counted(self, requester: Requester) -> Iterator[None]:
+        self._entering[requester.user_id] += 1
+        try:
+            yield
+        finally:
+            self._entering[requester.user_id] -= 1
+            self._entering += Counter()
+
+    async def _submit(self, submission: Submission) -> Job:
+        recipe_id = self.recipes.id_for(submission.request, submission.source_key)
+        if recipe_id:
+            kept = {**submission.presentation, "recipe": recipe_id}
+            submission = replace(submission, presentation=kept)
+            await self.recipes.save(
+                Recipe(
+                    recipe_id,
+                    submission.requester,
+                    submission.model_id,
+                    submission.request,
+                    submission.presentation,
+                )
+            )
+        job = await self.engine.submit(submission)
+        self.live.follow(job)
+        return job
+
+
+def settings_channel(channel: object) -> int:
+    """Return the id of the channel whose settings count: a thread has those of its parent."""
+    if isinstance(channel, discord.Thread):
+        return channel.parent_id
+    return int(getattr(channel, "id", 0))
+
+
+def requester_of(interaction: discord.Interaction[Any]) -> Requester:
+    """Return who ran a command or pressed a button, and where."""
+    return Requester(interaction.user.id, interaction.guild_id or 0, interaction.channel_id or 0)
+
+
+async def explain_in_reply(
+    message: discord.Message,
+    error: Exception,
+    *,
+    posted: discord.Message | None = None,
+    where: str,
+) -> None:
+    """Tell the author of a message what went wrong: in the answer that stands there already, in a
+    new one, or, where the bot may not write, in a direct message.
+    """
+    sentence = shorten(sentence_for(error, where=where))
+    try:
+        if posted is not None:
+            await posted.edit(content=sentence)
+        else:
+            await _answer(message, sentence, f"{message.id}:{where}:refused")
+    except discord.HTTPException:
+        await _tell_author(message, sentence)

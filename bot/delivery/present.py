@@ -1,0 +1,265 @@
+"""How an ended job looks in Discord: its outcome as parts.
+
+This module owns the shape of answers. It is pure and deterministic: no clock, no disk, no Discord, so
+that the parts can be committed in the transaction that ends the job. Keys of ``presentation``:
+``recipe`` (id, adds the button that repeats it), ``notice`` (facts need checking), ``format`` (of a
+transcript file), ``title`` (what was worked on), ``quote`` (what was asked, shown above the answer).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import cast, get_args
+
+from bot.delivery.parts import (
+    AnchorEdit,
+    Button,
+    ChannelMessage,
+    File,
+    Part,
+    Pointer,
+    VoiceMessage,
+    dump_part,
+)
+from bot.delivery.splitter import MESSAGE_LIMIT, open_fence, split
+from bot.delivery.wording import duration, one_line, subtext
+from bot.engine.job import Job, JobState, Outcome
+from bot.views import ids
+from models.contracts import (
+    Modality,
+    SpeechResult,
+    TextResult,
+    TranscriptionRequest,
+    TranscriptionResult,
+)
+from models.errors import InvalidRequest
+from models.transcription.formats import TranscriptFormat, render
+
+MAX_MESSAGES = 5
+"""A longer answer becomes a file."""
+LATE_S = 3600.0
+"""An answer that took longer is a new message, since nobody looks at the anchor any more."""
+
+_BEGINNING_CHARS = 1200
+_INLINE_TRANSCRIPT_CHARS = 1500
+_MENTION_CHARS = 30
+_CONTENT_TYPES: dict[TranscriptFormat, str] = {
+    "txt": "text/plain",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "json": "application/json",
+}
+
+
+def present(job: Job, outcome: Outcome) -> list[str]:
+    """Return the parts of an ended job as JSON, in the order in which they are sent."""
+    return [dump_part(part) for part in parts_of(job, outcome)]
+
+
+def parts_of(job: Job, outcome: Outcome) -> list[Part]:
+    """Return the parts of an ended job, in the order in which they are sent."""
+    parts = _parts(job, outcome)
+    return _as_new_message(job, parts) if _is_late(job) else parts
+
+
+def _parts(job: Job, outcome: Outcome) -> list[Part]:
+    match outcome.result:
+        case TextResult() as result if outcome.state is JobState.DONE:
+            return _text(job, outcome, result)
+        case SpeechResult() as result if outcome.state is JobState.DONE:
+            return _speech(job, outcome, result)
+        case TranscriptionResult() as result if outcome.state is JobState.DONE:
+            return [_transcript(job, outcome, result)]
+        case _:
+            return _unfinished(job, outcome)
+
+
+# --------------------------------------------------------------------------- text
+
+
+def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
+    notes = list(outcome.notices)
+    files: list[File] = []
+    if result.finish_reason == "length":
+        cut = f"{result.usage.amount:.0f} {result.usage.unit}"
+        notes.append(f"✂️ The answer was cut off at its limit of {cut}.")
+    if result.reasoning.strip():
+        files.append(_text_file("reasoning.md", result.reasoning, "How the model reasoned"))
+        notes.append("💭 The reasoning is in the attached file.")
+    if job.submission.presentation.get("notice"):
+        notes.append("A language model wrote this. Check facts before you rely on them.")
+    return _messages(job, result.text if result.text.strip() else "*(no answer)*", notes, files)
+
+
+def _messages(job: Job, body: str, notes: Sequence[str], files: list[File]) -> list[Part]:
+    """Return a text with notes below it as messages, or as its beginning and a file."""
+    limit = MESSAGE_LIMIT - _MENTION_CHARS if _is_late(job) else MESSAGE_LIMIT
+    contents = split(_quote(job) + _closed(body) + _below(notes), limit)
+    if len(contents) > (1 if job.submission.anchor.ephemeral else MAX_MESSAGES):
+        beginning = split(body, _BEGINNING_CHARS)[0]
+        whole = f"📄 The whole answer ({len(body):,} characters) is in the attached file."
+        files = [_text_file("answer.md", body, "The whole answer"), *files]
+        contents = [_clipped(f"{_quote(job)}{beginning}\n…", [whole, *notes], limit)]
+    last = len(contents) - 1
+    return [
+        _message(
+            position,
+            content,
+            files=tuple(files) if position == 0 else (),
+            buttons=_buttons(job, "Regenerate") if position == last else (),
+        )
+        for position, content in enumerate(contents)
+    ]
+
+
+def _message(
+    position: int, content: str, *, files: tuple[File, ...], buttons: tuple[Button, ...]
+) -> Part:
+    if position == 0:
+        return AnchorEdit(content, files, buttons)
+    return ChannelMessage(content, files, buttons)
+
+
+# --------------------------------------------------------------------------- speech
+
+
+def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
+    voice = f"**{one_line(result.voice, 80)}** · " if result.voice else ""
+    content = _clipped(
+        f"{_quote(job)}🔊 {voice}{duration(result.duration_s)}", outcome.notices, MESSAGE_LIMIT
+    )
+    buttons = _buttons(job, "Speak again")
+    file = File(
+        filename=f"speech-{job.id}.ogg",
+        content_type=result.media.content_type,
+        spool_path=result.media.path,
+        description=f"A spoken text, {duration(result.duration_s)}",
+    )
+    if job.submission.anchor.ephemeral:
+        return [AnchorEdit(content, (file,), buttons)]
+    return [
+        AnchorEdit(content, (), buttons),
+        VoiceMessage(file, result.duration_s, result.waveform),
+    ]
+
+
+# --------------------------------------------------------------------------- transcription
+
+
+def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part:
+    title = str(job.submission.presentation.get("title") or "")
+    if not result.text:
+        named = f" in **{one_line(title, 100)}**" if title else " in this recording"
+        silent = f"🔇 Nobody spoke{named} ({duration(result.duration_s)})."
+        return AnchorEdit(
+            _clipped(silent, outcome.notices, MESSAGE_LIMIT), (), _buttons(job, "Again")
+        )
+
+    chosen = job.submission.presentation.get("format")
+    format_ = cast("TranscriptFormat", chosen) if chosen in get_args(TranscriptFormat) else "txt"
+    text = render(result, "txt").strip()
+    notes = list(outcome.notices)
+    files: tuple[File, ...] = ()
+    if len(text) > _INLINE_TRANSCRIPT_CHARS:
+        text = split(text, _BEGINNING_CHARS)[0] + " …"
+        notes.insert(0, "📄 The whole transcript is in the attached file.")
+    if notes[: len(notes) - len(outcome.notices)] or format_ != "txt":
+        files = (
+            File(
+                filename=f"{_stem(title)}.{format_}",
+                content_type=_CONTENT_TYPES[format_],
+                text=render(result, format_),
+                description=f"Transcript, {duration(result.duration_s)}",
+            ),
+        )
+    quoted = "\n".join(f"> {line}" for line in text.split("\n"))
+    content = _clipped(f"{_facts(job, title, result)}\n{quoted}", notes, MESSAGE_LIMIT)
+    return AnchorEdit(content, files, _buttons(job, "Again"))
+
+
+def _facts(job: Job, title: str, result: TranscriptionResult) -> str:
+    request = job.submission.request
+    translated = isinstance(request, TranscriptionRequest) and request.translate
+    language = f"{result.language} → en" if translated else result.language
+    named = f"**{one_line(title, 100)}** · " if title else ""
+    return f"📝 {named}{language} · {duration(result.duration_s)}"
+
+
+def _stem(title: str) -> str:
+    """Return a file name without its ending, fit for any system."""
+    stem = re.sub(r"[^\w-]+", "-", title.rsplit(".", 1)[0]).strip("-_")
+    return stem[:60] or "transcript"
+
+
+# --------------------------------------------------------------------------- the rest
+
+
+def _unfinished(job: Job, outcome: Outcome) -> list[Part]:
+    again = "Again" if job.modality is Modality.TRANSCRIPTION else "Try again"
+    if outcome.state is JobState.CANCELLED:
+        sentence = "⏹️ Stopped."
+    else:
+        error = outcome.error
+        sentence = "⚠️ " + (error.user_message if error else "Something went wrong here.")
+        if isinstance(error, InvalidRequest):
+            again = ""
+    if outcome.partial_text.strip():
+        return _messages(job, outcome.partial_text, [*outcome.notices, sentence], [])
+    content = _clipped(_quote(job) + one_line(sentence, 1500), outcome.notices, MESSAGE_LIMIT)
+    return [AnchorEdit(content, (), _buttons(job, again))]
+
+
+def _is_late(job: Job) -> bool:
+    took_s = (job.finished_at or job.created_at) - job.created_at
+    return took_s > LATE_S and not job.submission.anchor.ephemeral
+
+
+def _as_new_message(job: Job, parts: list[Part]) -> list[Part]:
+    user_id = job.submission.requester.user_id
+    took = duration((job.finished_at or job.created_at) - job.created_at)
+    moved: list[Part] = [
+        ChannelMessage(f"<@{user_id}>\n{p.content}", p.files, p.buttons, mention_user_id=user_id)
+        if isinstance(p, AnchorEdit)
+        else p
+        for p in parts
+    ]
+    return [*moved, Pointer(f"This took {took}, so the answer is a new message:")]
+
+
+def _buttons(job: Job, again: str) -> tuple[Button, ...]:
+    buttons: list[Button] = []
+    recipe = job.submission.presentation.get("recipe")
+    if isinstance(recipe, str) and recipe and again:
+        buttons.append(Button(ids.again_id(recipe), again, emoji="🔁"))
+    if not job.submission.anchor.ephemeral:
+        delete = ids.delete_id(job.submission.requester.user_id, job.id)
+        buttons.append(Button(delete, "Delete", emoji="🗑️"))
+    return tuple(buttons)
+
+
+def _text_file(filename: str, text: str, description: str) -> File:
+    return File(filename, "text/markdown", text=text, description=description)
+
+
+def _quote(job: Job) -> str:
+    quote = job.submission.presentation.get("quote")
+    return f"> {one_line(str(quote), 200)}\n" if quote else ""
+
+
+def _closed(text: str) -> str:
+    return text if open_fence(text) is None else f"{text}\n```"
+
+
+def _below(notes: Sequence[str]) -> str:
+    return "".join(f"\n{subtext(note)}" for note in notes)
+
+
+def _clipped(body: str, notes: Sequence[str], limit: int) -> str:
+    """Return one message: the notes that fit below a body that is known to be short enough."""
+    content = body
+    for note in notes:
+        if len(content) + len(_below([note])) > limit - _MENTION_CHARS:
+            break
+        content += _below([note])
+    return content
