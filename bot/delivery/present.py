@@ -1,9 +1,13 @@
 """How an ended job looks in Discord: its outcome as parts.
 
-This module owns the shape of answers. It is pure and deterministic: no clock, no disk, no Discord, so
-that the parts can be committed in the transaction that ends the job. Keys of ``presentation``:
-``recipe`` (id, adds the button that repeats it), ``notice`` (facts need checking), ``format`` (of a
-transcript file), ``title`` (what was worked on), ``quote`` (what was asked, shown above the answer).
+This module owns the shape of answers. It is pure and deterministic: no clock, no disk, no Discord,
+so that the parts can be committed in the transaction that ends the job. Keys of ``presentation``:
+
+- ``recipe``: id of a recipe; adds the button that carries it out again
+- ``notice``: whether to say that facts need checking
+- ``format``: of a transcript: txt, srt, vtt or json
+- ``title``: what was worked on, such as the name of a file
+- ``quote``: what was asked, shown above the answer
 """
 
 from __future__ import annotations
@@ -229,12 +233,12 @@ def _as_new_message(job: Job, parts: list[Part]) -> list[Part]:
 
 def _buttons(job: Job, again: str) -> tuple[Button, ...]:
     buttons: list[Button] = []
+    user_id = job.submission.requester.user_id
     recipe = job.submission.presentation.get("recipe")
     if isinstance(recipe, str) and recipe and again:
-        buttons.append(Button(ids.again_id(recipe), again, emoji="🔁"))
+        buttons.append(Button(ids.again_id(user_id, recipe), again, emoji="🔁"))
     if not job.submission.anchor.ephemeral:
-        delete = ids.delete_id(job.submission.requester.user_id, job.id)
-        buttons.append(Button(delete, "Delete", emoji="🗑️"))
+        buttons.append(Button(ids.delete_id(user_id, job.id), "Delete", emoji="🗑️"))
     return tuple(buttons)
 
 
