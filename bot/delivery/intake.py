@@ -7,7 +7,6 @@ It must not know what a modality means: cogs hand over a request, or something t
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,12 @@ from typing import Any, Protocol
 
 import discord
 
-from bot.delivery.replies import ALREADY_ACKNOWLEDGED, shorten
+from bot.delivery.replies import ALREADY_ACKNOWLEDGED, answer_message
 from bot.engine.engine import Engine
 from bot.engine.job import Anchor, Job, Requester, Submission
 from bot.services.recipes import Recipe, RecipeService
 from bot.services.server_settings import ServerSettings
-from bot.tree import sentence_for
+from bot.tree import tell_author
 from models.catalog import Catalog, ModelSpec, Profile
 from models.contracts import Modality, Request
 from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
@@ -51,7 +50,11 @@ class Follower(Protocol):
 
 @dataclass(slots=True)
 class Intake:
-    """The only way from Discord into the engine."""
+    """The only way from Discord into the engine.
+
+    Attributes:
+        known: Whether a source key has been submitted, in this run of the bot or a former one.
+    """
 
     catalog: Catalog
     profile: Profile
@@ -60,8 +63,10 @@ class Intake:
     server_settings: ServerSettings
     recipes: RecipeService
     live: Follower
+    known: Callable[[str], Awaitable[bool]]
     _entering: Counter[int] = field(default_factory=Counter)
-    _keys: set[str] = field(default_factory=set)
+    _arriving: set[str] = field(default_factory=set)
+    _deleted: set[int] = field(default_factory=set)
 
     def model_for(
         self, modality: Modality, guild_id: int, channel_id: int, chosen: str | None = None
@@ -170,30 +175,36 @@ class Intake:
             submitted before.
         """
         key = f"{message.id}:{purpose}"
-        if key in self._keys:
+        if key in self._arriving or await self.known(key):
             return None
+        self._arriving.add(key)
+        answer: discord.Message | None = None
         requester = Requester(
             message.author.id, message.guild.id if message.guild else 0, message.channel.id
         )
-        self._keys.add(key)
-        posted: discord.Message | None = None
         try:
             self.check(requester, model.modality, settings_channel(message.channel))
             with self._counted(requester):
-                posted = await _answer(message, _WORKING, key)
+                answer = await answer_message(message, _WORKING, key)
                 request = await work() if callable(work) else work
-                anchor = Anchor(posted.channel.id, posted.id, source_message_id=message.id)
+                if message.id in self._deleted:
+                    await answer.delete()
+                    return None
+                anchor = Anchor(answer.channel.id, answer.id, source_message_id=message.id)
                 return await self._submit(
                     Submission(request, model.id, requester, anchor, key, presentation)
                 )
         except Exception as error:  # noqa: BLE001 - a listener has nobody above it who would tell
-            await explain_in_reply(message, error, posted=posted, where=purpose)
+            await tell_author(message, error, answer=answer, where=purpose)
             return None
         finally:
-            self._keys.discard(key)
+            self._arriving.discard(key)
+            self._deleted.discard(message.id)
 
     async def source_deleted(self, message_id: int) -> None:
-        """Stop the jobs that answer a message which was deleted."""
+        """Stop the jobs that answer a message which was deleted, also one that is on its way in."""
+        if any(key.startswith(f"{message_id}:") for key in self._arriving):
+            self._deleted.add(message_id)
         for job in self.engine.jobs():
             if job.submission.anchor.source_message_id == message_id:
                 await self.engine.cancel(job.id)
@@ -247,21 +258,23 @@ def requester_of(interaction: discord.Interaction[Any]) -> Requester:
     return Requester(interaction.user.id, interaction.guild_id or 0, interaction.channel_id or 0)
 
 
-async def explain_in_reply(
-    message: discord.Message,
-    error: Exception,
-    *,
-    posted: discord.Message | None = None,
-    where: str,
-) -> None:
-    """Tell the author of a message what went wrong: in the answer that stands there already, in a
-    new one, or, where the bot may not write, in a direct message.
-    """
-    sentence = shorten(sentence_for(error, where=where))
+async def _defer(interaction: discord.Interaction[Any], *, ephemeral: bool) -> Anchor:
+    message_id: int | None = None
     try:
-        if posted is not None:
-            await posted.edit(content=sentence)
-        else:
-            await _answer(message, sentence, f"{message.id}:{where}:refused")
-    except discord.HTTPException:
-        await _tell_author(message, sentence)
+        response = await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        message_id = response.message_id if response else None
+    except discord.HTTPException as error:
+        # A repeated call after a lost answer, or the same interaction once more: the source key
+        # tells which.
+        if error.code != ALREADY_ACKNOWLEDGED:
+            raise
+    if message_id is None:
+        message_id = (await interaction.original_response()).id
+    return Anchor(
+        channel_id=interaction.channel_id or 0,
+        message_id=message_id,
+        application_id=interaction.application_id,
+        token=interaction.token,
+        token_expires_at=interaction.created_at.timestamp() + _TOKEN_LIFETIME_S,
+        ephemeral=ephemeral,
+    )

@@ -1,12 +1,13 @@
-"""Short answers to interactions, whatever state those are in.
+"""Short answers to interactions and messages, whatever state those are in.
 
-This module owns how a sentence reaches the person who pressed or typed: at once, in the deferred
-reply, behind an earlier answer, or in a direct message when the interaction has expired. It must
-not be used for results: those go through the outbox.
+This module owns how a sentence reaches a person: at once, in the deferred reply, behind an earlier
+answer, below a message, or in a direct message where nothing else is left. It must not be used
+for results: those go through the outbox.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Any
 
@@ -15,6 +16,8 @@ import discord
 _log = logging.getLogger(__name__)
 
 CONTENT_LIMIT = 2000
+
+_NONCE_LENGTH = 25
 
 ALREADY_ACKNOWLEDGED = 40060
 _UNKNOWN_INTERACTION = 10062
@@ -41,7 +44,7 @@ async def reply(
     content = shorten(content)
     try:
         if interaction.is_expired():
-            await _tell_directly(interaction, content)
+            await send_directly(interaction.user, content)
         elif not interaction.response.is_done():
             await interaction.response.send_message(content, ephemeral=ephemeral, **message)
         elif interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
@@ -52,9 +55,29 @@ async def reply(
         if error.code == ALREADY_ACKNOWLEDGED:
             await _fill_deferred(interaction, content, message)
         elif is_expired(error):
-            await _tell_directly(interaction, content)
+            await send_directly(interaction.user, content)
         else:
             raise
+
+
+async def answer_message(message: discord.Message, content: str, key: str) -> discord.Message:
+    """Reply to a message without pinging anybody.
+
+    Args:
+        message: What is answered; if it is gone, the answer stands alone.
+        content: What to say.
+        key: Names the answer, so that a repeated call finds the one that is there.
+
+    Raises:
+        discord.HTTPException: Discord refused.
+    """
+    return await message.channel.send(
+        shorten(content),
+        reference=message.to_reference(fail_if_not_exists=False),
+        mention_author=False,
+        allowed_mentions=discord.AllowedMentions.none(),
+        nonce=hashlib.sha256(key.encode()).hexdigest()[:_NONCE_LENGTH],
+    )
 
 
 def is_expired(error: discord.HTTPException) -> bool:
@@ -74,8 +97,9 @@ async def _fill_deferred(
     await interaction.edit_original_response(content=content, attachments=files, **message)
 
 
-async def _tell_directly(interaction: discord.Interaction[Any], content: str) -> None:
+async def send_directly(person: discord.abc.User, content: str) -> None:
+    """Send a direct message, if the person takes any."""
     try:
-        await interaction.user.send(content)
+        await person.send(shorten(content))
     except discord.HTTPException:
-        _log.info("nobody could be told: interaction %d expired", interaction.id)
+        _log.info("user %d could not be told anything", person.id)
