@@ -167,6 +167,18 @@ class Catalog:
                 f"There is no model called `{model_id[:80]}`. `/models` shows the ones there are."
             ) from None
 
+    def profile(self, name: str) -> Profile:
+        """Return a profile.
+
+        Raises:
+            CatalogError: There is none of that name.
+        """
+        try:
+            return self.profiles[name]
+        except KeyError:
+            known = ", ".join(self.profiles)
+            raise CatalogError(f"There is no profile `{name}`. There are: {known}") from None
+
     def of(self, modality: Modality) -> list[ModelSpec]:
         """Return the models of a modality, in the order of the files."""
         return [model for model in self._models.values() if model.modality is modality]
