@@ -7,7 +7,6 @@ too. Commands, buttons and message listeners all come here.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from typing import Any
@@ -44,7 +43,7 @@ async def tell(interaction: discord.Interaction[Any], error: Exception, *, where
         return
     try:
         await reply(interaction, sentence_for(error, where=where))
-    except (discord.HTTPException, OSError, asyncio.TimeoutError) as refused:
+    except (TimeoutError, discord.HTTPException, OSError) as refused:
         _log.warning("%s: the person could not be told: %s", where, refused)
 
 

@@ -112,6 +112,14 @@ class Intake:
         """
         channel_id = channel_id or requester.channel_id
         self._require_enabled(modality, requester.guild_id, channel_id)
+        self.check_limit(requester, channel_id)
+
+    def check_limit(self, requester: Requester, channel_id: int) -> None:
+        """Refuse one job too many. Looks into memory alone.
+
+        Raises:
+            LimitReached: The member has as many jobs under way as one may.
+        """
         limit = int(self.server_settings.get("limits.jobs_at_once", requester.guild_id, channel_id))
         user_id = requester.user_id
         if self.engine.active_count(user_id) + self._entering[user_id] >= limit:
