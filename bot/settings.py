@@ -102,6 +102,7 @@ class Settings(BaseSettings):
         token: Discord bot token, from ``DISCORD_TOKEN``.
         profile: Table of ``config/profiles.toml`` that names the default models.
         data_dir: Where the database, the spool and the weights live.
+        weights_dir: Where the weights live instead, such as a larger disk.
         database_url: SQLAlchemy URL; empty for SQLite in ``data_dir``.
         contact: Shown by /about, so that members know whom to ask.
     """
@@ -117,6 +118,7 @@ class Settings(BaseSettings):
     token: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("DISCORD_TOKEN", "token"))
     profile: str = "embedded"
     data_dir: Path = Path("data")
+    weights_dir: Path | None = None
     database_url: str = ""
     contact: str = ""
     engine: EngineSettings = EngineSettings()
@@ -132,7 +134,7 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         """Folder of fetched and converted weights."""
-        return self.data_dir / "models"
+        return self.weights_dir or self.data_dir / "models"
 
     @property
     def database(self) -> str:

@@ -1,0 +1,111 @@
+"""``python -m bot demo``: the tour, then a page to go on from, or a record of the tour.
+
+This module owns what the terminal shows and the exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bot.app import open_app
+from bot.demo.page import SidePage
+from bot.demo.record import write_down
+from bot.demo.tour import Step, Tour
+from bot.demo.world import World, open_world
+from bot.logs import set_up
+from bot.settings import LogSettings, Settings
+
+_TITLE = "Sextant in a simulated Discord"
+
+
+def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
+    """Play the tour; then stay with a page, or write the tour down and return.
+
+    Args:
+        settings: The owner's. The demo uses their weights, but a database and spool of its own.
+        once: Write to ``output`` and return instead of staying.
+        port: Of the preview; the page beside it takes the next one.
+        output: Folder of the record.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    set_up(LogSettings(level="WARNING"))
+    with tempfile.TemporaryDirectory(prefix="sextant-demo-") as scratch:
+        own = {"data_dir": Path(scratch), "weights_dir": settings.models_dir, "database_url": ""}
+        demo = _once(settings.model_copy(update=own), output) if once else None
+        return asyncio.run(demo or _stay(settings.model_copy(update=own), port))
+
+
+async def _once(settings: Settings, output: Path) -> int:
+    async with _played(settings) as (world, steps):
+        count = await asyncio.to_thread(write_down, world.view, _TITLE, output)
+        print(f"\n{_table(steps)}\n\n{output}/transcript.md and {count} files of the bot's")
+        return 0 if all(step.succeeded for step in steps) else 1
+
+
+async def _stay(settings: Settings, port: int) -> int:
+    async with _played(settings) as (world, _):
+        preview = world.env.preview(
+            world.channel,
+            viewers=[world.member, world.guest],
+            layout="channel",
+            port=_free(port),
+        )
+        async with preview, SidePage(world, preview.url, _free(port + 1)) as page:
+            publishing = asyncio.create_task(world.env.publish(preview))
+            print(
+                "\nOpen these in a browser on this machine:\n"
+                f"  {preview.url}\n      type commands, press buttons, watch edits arrive\n"
+                f"  {page.url}\n      drop files into the channel, right-click messages\n"
+                "\nCtrl-C ends the demo.",
+                flush=True,
+            )
+            try:
+                await preview.wait_closed()
+            finally:
+                publishing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await publishing
+    return 0
+
+
+@asynccontextmanager
+async def _played(settings: Settings) -> AsyncIterator[tuple[World, list[Step]]]:
+    """Open the bot in its simulated Discord and play the tour."""
+    print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
+    async with open_app(settings) as app, open_world(app.bot) as world:
+        yield world, await Tour(world, app.services, _tell).play()
+
+
+def _tell(step: Step) -> None:
+    mark = "✓" if step.succeeded else "✗"
+    print(f"  {mark} {step.command}  {step.seconds:.1f} s  {step.outcome}", flush=True)
+
+
+def _table(steps: Sequence[Step]) -> str:
+    rows = [("command", "model", "seconds", "outcome")]
+    for step in steps:
+        outcome = step.outcome if step.succeeded else f"FAILED: {step.outcome}"
+        rows.append((step.command, step.model, f"{step.seconds:.1f}", outcome))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        f"{command:<{widths[0]}}  {model:<{widths[1]}}  {seconds:>{widths[2]}}  {outcome}"
+        for command, model, seconds, outcome in rows
+    )
+
+
+def _free(port: int) -> int:
+    """Return the port if nobody has it, else 0 for any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

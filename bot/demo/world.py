@@ -1,0 +1,77 @@
+"""The server that the demo plays in: one channel, a moderator, a member, the bot.
+
+This module owns who is there and what they may do. The bot is handed in as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import discord
+import simcord
+from discord.ext import commands
+
+from bot.demo.channel import ChannelView
+from bot.demo.shim import LiveEnv
+
+_LOOK_AGAIN_S: Final = 0.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that the demo acts through.
+
+    Attributes:
+        member: Ada, who may manage the server, so that /config works for her.
+        guest: Grace, who may not.
+        view: The channel as Ada sees it.
+    """
+
+    env: LiveEnv
+    guild: simcord.GuildHandle
+    channel: simcord.ChannelHandle
+    member: simcord.MemberActor
+    guest: simcord.MemberActor
+    view: ChannelView
+
+    async def until(self, found: Callable[[], T | None], timeout_s: float) -> T:
+        """Wait until something can be seen in the channel, and return it.
+
+        Raises:
+            TimeoutError: It did not appear in time.
+        """
+        give_up = time.monotonic() + timeout_s
+        while time.monotonic() < give_up:
+            value = found()
+            if value is not None:
+                return value
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        raise TimeoutError
+
+
+@asynccontextmanager
+async def open_world(bot: commands.AutoShardedBot) -> AsyncIterator[World]:
+    """Let a bot log in to a simulated Discord."""
+    env = LiveEnv(bot, shard_count=1)
+    env.backend.bot_user.name = "Sextant"
+    guild = env.create_guild("Observatory")
+    channel = guild.create_text_channel("workbench", topic="Ask, speak, listen")
+    moderators = guild.create_role(
+        "Moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True)
+    )
+    member = guild.add_member(env.create_user("ada", global_name="Ada"), roles=[moderators])
+    guest = guild.add_member(env.create_user("grace", global_name="Grace"))
+    await env.start()
+    try:
+        await bot.wait_until_ready()
+        yield World(env, guild, channel, member, guest, ChannelView(env, channel, member))
+    finally:
+        await bot.close()
+        await env.shutdown()
