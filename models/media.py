@@ -7,7 +7,7 @@ playlists and the like are not among the formats that are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +92,7 @@ def probe_audio(path: Path) -> AudioInfo:
         )
 
 
-def decode_audio(path: Path) -> Iterator[Samples]:
+def decode_audio(path: Path) -> Generator[Samples, None, None]:
     """Yield the sound as mono float32 at 16 kHz, between -1 and 1, in blocks of about a second.
 
     Damaged stretches are skipped. Memory does not depend on the length of the file.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.contracts import Segment, TranscriptionResult
+from models.punctuation import SENTENCE_ENDS, ends_sentence
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
 
@@ -20,7 +21,6 @@ _LINE_CHARS = 42
 _CUE_CHARS = 2 * _LINE_CHARS
 _PARAGRAPH_PAUSE_S = 2.0
 _PARAGRAPH_CHARS = 600
-_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _plain(segments: tuple[Segment, ...]) -> str:
 def _begins_paragraph(before: str, pause_s: float) -> bool:
     if pause_s >= _PARAGRAPH_PAUSE_S:
         return True
-    return len(before) >= _PARAGRAPH_CHARS and before.endswith(_SENTENCE_ENDS)
+    return len(before) >= _PARAGRAPH_CHARS and before.endswith(SENTENCE_ENDS)
 
 
 def _srt(segments: tuple[Segment, ...]) -> str:
@@ -125,15 +125,16 @@ def _cues(segments: tuple[Segment, ...]) -> Iterator[_Cue]:
 
 def _split(segment: Segment) -> Iterator[_Cue]:
     words = _timed_words(segment)
+    gap = " " if " " in segment.text.strip() else ""  # Chinese and Japanese have none
     first = 0
     for place in range(1, len(words) + 1):
         if place < len(words):
-            length = sum(len(w.text) + 1 for w in words[first : place + 1]) - 1
-            ended = words[place - 1].text.endswith(_SENTENCE_ENDS) and length > _LINE_CHARS
+            length = len(gap.join(w.text for w in words[first : place + 1]))
+            ended = ends_sentence(words[place - 1].text, words[place].text) and length > _LINE_CHARS
             if length <= _CUE_CHARS and not ended:
                 continue
         cue = words[first:place]
-        yield _Cue(cue[0].start_s, cue[-1].end_s, " ".join(w.text for w in cue))
+        yield _Cue(cue[0].start_s, cue[-1].end_s, gap.join(w.text for w in cue))
         first = place
 
 

@@ -1,0 +1,38 @@
+"""Where sentences end, for what is spoken and for what is written down.
+
+This module owns that one question for any language with a full stop of some kind. It is pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "؟", "।")
+CLAUSE_ENDS = (",", ";", ":", "—", "–", "，", "、", "；", "：", "،")
+CLOSERS = "\"'”’»)]}」』）"
+
+_OPENERS = "\"'“‘«([{「『（"
+_ABBREVIATIONS = frozenset(
+    ("mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "gen", "col", "sgt", "capt", "rev", "hon")
+    + ("vs", "no", "vol", "fig", "approx", "e.g", "i.e")
+    + ("z.b", "bzw", "ca", "nr", "inkl", "mme", "mlle", "sig", "sra")
+)
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+
+
+def ends_sentence(word: str, following: str) -> bool:
+    """Return whether a sentence ends with a word, given the one that follows.
+
+    Args:
+        word: With its punctuation, such as ``end.`` or ``Dr.``.
+        following: The next word; empty at the end of the text.
+    """
+    bare = word.strip().rstrip(CLOSERS)
+    if not bare.endswith(SENTENCE_ENDS):
+        return False
+    if not bare.endswith(".") or not following.strip():
+        return True
+    stem = bare[:-1].lstrip(_OPENERS)
+    if stem.lower() in _ABBREVIATIONS or (stem != "I" and _INITIALS.fullmatch(stem)):
+        return False
+    return not following.strip().lstrip(_OPENERS)[:1].islower()
