@@ -7,12 +7,12 @@ payload is text here (``bot.delivery.parts``, ``bot.delivery.outbox``).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import TypeAdapter
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
 
 from bot.db.session import Database
 from bot.db.tables import OutboxTable
@@ -65,7 +65,7 @@ def outbox_rows(job: Job, parts: Sequence[str]) -> list[OutboxTable]:
 
 
 class OutboxRepository:
-    """Reads and marks the rows. Sent and dropped rows keep no text."""
+    """Reads and marks the rows. Once no part of a job is pending, its rows keep no text."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -101,9 +101,19 @@ class OutboxRepository:
         async with self._database.session() as session:
             return [_pending(row) for row in await session.scalars(query)]
 
-    async def pending_payloads(self) -> list[str]:
-        """Return every part that is still to be sent: what the spool must keep."""
-        query = select(OutboxTable.payload).where(OutboxTable.state == PENDING)
+    async def payloads(self, job_id: str) -> list[str]:
+        """Return every part of a job in order, sent or not, while one of them is pending."""
+        query = (
+            select(OutboxTable.payload)
+            .where(OutboxTable.job_id == job_id, OutboxTable.payload != "")
+            .order_by(OutboxTable.position)
+        )
+        async with self._database.session() as session:
+            return list(await session.scalars(query))
+
+    async def open_payloads(self) -> list[str]:
+        """Return the parts of all jobs that have one pending: what the spool must keep."""
+        query = select(OutboxTable.payload).where(OutboxTable.payload != "")
         async with self._database.session() as session:
             return list(await session.scalars(query))
 
@@ -117,32 +127,32 @@ class OutboxRepository:
         async with self._database.session() as session:
             return [found for found in await session.scalars(query) if found is not None]
 
-    async def mark_sent(self, row_id: int, message_id: int) -> None:
-        """Note that Discord has a part, and forget its text."""
-        await self._execute(
-            update(OutboxTable)
-            .where(OutboxTable.id == row_id)
-            .values(state=SENT, sent_at=time.time(), message_id=message_id, payload="", anchor="")
+    async def known_messages(self, message_ids: Collection[int]) -> set[int]:
+        """Return those of the messages that are recorded as somebody's part."""
+        query = select(OutboxTable.message_id).where(OutboxTable.message_id.in_(message_ids))
+        async with self._database.session() as session:
+            return {found for found in await session.scalars(query) if found is not None}
+
+    async def mark_sent(self, row: PendingPart, message_id: int | None) -> None:
+        """Note that a part is done with, and the message that it became."""
+        await self._settle(
+            row.job_id,
+            OutboxTable.id == row.id,
+            {"state": SENT, "sent_at": time.time(), "message_id": message_id},
         )
 
-    async def mark_retry(self, row: PendingPart, due_at: float) -> None:
-        """Put a part off, and with it the parts of the same job behind it."""
-        pending = (OutboxTable.job_id == row.job_id, OutboxTable.state == PENDING)
-        async with self._database.session() as session:
-            await session.execute(update(OutboxTable).where(*pending).values(due_at=due_at))
-            await session.execute(
-                update(OutboxTable)
-                .where(OutboxTable.id == row.id)
-                .values(attempts=OutboxTable.attempts + 1)
-            )
-            await session.commit()
+    async def mark_dropped(self, job_id: str) -> None:
+        """Give up what is pending of a job."""
+        await self._settle(
+            job_id, OutboxTable.state == PENDING, {"state": DROPPED, "sent_at": time.time()}
+        )
 
-    async def mark_dropped(self, row_ids: Sequence[int]) -> None:
-        """Give parts up, and forget their text."""
+    async def mark_retry(self, job_id: str, due_at: float) -> None:
+        """Put off what is pending of a job, and count the attempt."""
         await self._execute(
             update(OutboxTable)
-            .where(OutboxTable.id.in_(row_ids))
-            .values(state=DROPPED, sent_at=time.time(), payload="", anchor="")
+            .where(OutboxTable.job_id == job_id, OutboxTable.state == PENDING)
+            .values(due_at=due_at, attempts=OutboxTable.attempts + 1)
         )
 
     async def delete_settled(self, before: float) -> int:
@@ -154,6 +164,22 @@ class OutboxRepository:
     async def delete_member(self, user_id: int) -> int:
         """Delete everything of a member, sent or not; return how many rows."""
         return await self._execute(delete(OutboxTable).where(OutboxTable.user_id == user_id))
+
+    async def _settle(
+        self, job_id: str, which: ColumnElement[bool], values: dict[str, Any]
+    ) -> None:
+        """Settle parts of a job, and forget its text at once if those were the last."""
+        of_job = OutboxTable.job_id == job_id
+        async with self._database.session() as session:
+            await session.execute(update(OutboxTable).where(of_job, which).values(**values))
+            left = await session.scalar(
+                select(func.count()).where(of_job, OutboxTable.state == PENDING)
+            )
+            if not left:
+                await session.execute(
+                    update(OutboxTable).where(of_job).values(payload="", anchor="")
+                )
+            await session.commit()
 
     async def _execute(self, statement: Any) -> int:
         async with self._database.session() as session:

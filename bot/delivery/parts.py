@@ -6,6 +6,7 @@ turns a part into the call.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -71,6 +72,7 @@ class Pointer:
     """Edit the anchor to lead to the first message that the job's other parts became."""
 
     content: str
+    guild_id: int
     type: Literal["pointer"] = "pointer"
 
 
@@ -87,3 +89,15 @@ def dump_part(part: Part) -> str:
 def load_part(data: str) -> Part:
     """Read a part from JSON."""
     return _PARTS.validate_json(data)
+
+
+def spool_paths(parts: Iterable[Part]) -> list[str]:
+    """Return the paths below the spool that parts refer to."""
+    files: list[File] = []
+    for part in parts:
+        match part:
+            case VoiceMessage():
+                files.append(part.file)
+            case AnchorEdit() | ChannelMessage():
+                files += part.files
+    return [file.spool_path for file in files if file.spool_path]

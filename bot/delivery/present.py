@@ -228,7 +228,8 @@ def _as_new_message(job: Job, parts: list[Part]) -> list[Part]:
         else p
         for p in parts
     ]
-    return [*moved, Pointer(f"This took {took}, so the answer is a new message:")]
+    guild_id = job.submission.requester.guild_id
+    return [*moved, Pointer(f"This took {took}, so the answer is a new message:", guild_id)]
 
 
 def _buttons(job: Job, again: str) -> tuple[Button, ...]:

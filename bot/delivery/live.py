@@ -1,0 +1,178 @@
+"""What a member sees while a job waits and runs: its place, its progress, its text as it comes.
+
+This module owns the picture of a job under way. The outcome is the outbox's: once that edits the
+anchor, nothing here does any more. Whatever fails here harms no job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from bot.delivery.faults import Barred, DeliveryFault, Gone
+from bot.delivery.parts import Button
+from bot.delivery.sender import Sender
+from bot.delivery.splitter import tail
+from bot.delivery.throttle import EditThrottle
+from bot.delivery.wording import bar, duration, one_line, subtext
+from bot.engine.feed import Sight
+from bot.engine.job import Anchor, Ended, Job, LoadingModel, Restarted, Waiting
+from bot.views import ids
+from models.contracts import Notice, Progress, TextDelta
+
+_log = logging.getLogger(__name__)
+
+TAIL_LIMIT = 1900
+QUIET_S = 1.0
+"""A job that ends sooner is shown by its answer alone."""
+
+_RESTARTING = "⏸️ The bot is being restarted. Your place is kept, and this goes on by itself."
+_AGING = ((3600.0, 60.0), (900.0, 5.0), (0.0, 0.0))
+"""From which age of a job on, in seconds, its anchor is edited how rarely, in seconds."""
+
+
+class Watched(Protocol):
+    """The engine, as far as a live view needs it."""
+
+    def watch(self, job_id: str) -> AsyncIterator[Sight]:
+        """Yield what happens to a job until it has ended."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """A job as it stands, built up from what was seen of it."""
+
+    job_id: str
+    waiting: bool = True
+    status: str = "⏳ On it …"
+    answer: list[str] = field(default_factory=list)
+    reasoning_chars: int = 0
+
+    def see(self, sight: Sight) -> None:
+        """Take in what happened."""
+        self.waiting = isinstance(sight, Waiting)
+        match sight:
+            case Waiting(place=place, eta_s=eta_s):
+                wait = "" if eta_s is None else f" · about {duration(max(1.0, eta_s))}"
+                self.status = f"⏳ Place {place} in line{wait}"
+            case LoadingModel(name=name, expected_s=expected_s):
+                about = duration(max(1.0, expected_s))
+                self.status = f"📦 Loading {one_line(name, 80)}, about {about} …"
+            case Restarted():
+                self.answer.clear()
+                self.reasoning_chars = 0
+                self.status = "🔁 Starting again …"
+            case Progress(stage=stage, fraction=fraction):
+                share = "" if fraction is None else f" {bar(fraction)}"
+                self.status = f"⚙️ {one_line(stage, 80)}{share}"
+            case TextDelta(channel="answer", text=text):
+                self.answer.append(text)
+                self.status = "✍️ Writing …"
+            case TextDelta(text=text):
+                self.reasoning_chars += len(text)
+                self.status = f"💭 Thinking … ({self.reasoning_chars:,} characters)"
+            case Notice() | Ended():
+                pass
+
+    def content(self) -> str:
+        """Return the text of the anchor."""
+        answer = "".join(self.answer)
+        if not answer.strip():
+            return self.status
+        return f"{tail(answer, TAIL_LIMIT)}\n{subtext(self.status)}"
+
+    def buttons(self) -> list[Button]:
+        """Return the buttons of the anchor."""
+        return [Button(ids.stop_id(self.job_id), "Stop", "danger", emoji="⏹️")]
+
+
+class LiveViews:
+    """Follows jobs and edits their anchors.
+
+    Args:
+        engine: Tells what happens.
+        sender: Edits.
+        throttle: Says when.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Watched,
+        sender: Sender,
+        throttle: EditThrottle,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._sender = sender
+        self._throttle = throttle
+        self._clock = clock
+        self._followed: dict[str, tuple[Job, Picture, asyncio.Task[None]]] = {}
+
+    def follow(self, job: Job) -> None:
+        """Show a job on its anchor until it has ended; returns at once."""
+        if job.id in self._followed:
+            return
+        picture = Picture(job.id)
+        task = asyncio.create_task(self._follow(job, picture), name=f"live view of {job.id}")
+        self._followed[job.id] = job, picture, task
+        task.add_done_callback(partial(self._ended, job.id))
+
+    async def close(self) -> None:
+        """Stop following. Jobs that still wait are told that their place is kept."""
+        followed = list(self._followed.values())
+        for *_, task in followed:
+            task.cancel()
+        await asyncio.gather(*(task for *_, task in followed), return_exceptions=True)
+        await asyncio.gather(*(self._tell(job) for job, view, _ in followed if view.waiting))
+
+    async def _follow(self, job: Job, picture: Picture) -> None:
+        anchor = job.submission.anchor
+        self._throttle.open(
+            anchor.message_id, partial(self._show, anchor, picture), after_s=QUIET_S
+        )
+        try:
+            async for sight in self._engine.watch(job.id):
+                if isinstance(sight, Ended):
+                    return
+                picture.see(sight)
+                self._throttle.request(
+                    anchor.message_id, self._bucket(anchor), interval_s=self._interval_s(job)
+                )
+        finally:
+            await self._throttle.finish(anchor.message_id)
+
+    async def _show(self, anchor: Anchor, picture: Picture) -> None:
+        try:
+            await self._sender.edit_anchor(anchor, picture.content(), picture.buttons())
+        except (Barred, Gone) as fault:
+            _log.info("job %s is not shown any more: %s", picture.job_id, fault)
+            self._followed[picture.job_id][-1].cancel()
+        except DeliveryFault as fault:
+            _log.info("a live edit of job %s failed: %s", picture.job_id, fault)
+
+    async def _tell(self, job: Job) -> None:
+        try:
+            async with asyncio.timeout(5.0):
+                await self._sender.edit_anchor(job.submission.anchor, _RESTARTING)
+        except (DeliveryFault, TimeoutError) as fault:
+            _log.info("job %s could not be told of the restart: %s", job.id, fault)
+
+    def _bucket(self, anchor: Anchor) -> str:
+        if self._sender.token_serves(anchor):
+            return f"webhook {anchor.token}"
+        return f"channel {anchor.channel_id}"
+
+    def _interval_s(self, job: Job) -> float:
+        age_s = self._clock() - job.created_at
+        return next(interval_s for from_s, interval_s in _AGING if age_s >= from_s)
+
+    def _ended(self, job_id: str, task: asyncio.Task[None]) -> None:
+        self._followed.pop(job_id, None)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the live view of job %s failed", job_id, exc_info=task.exception())
