@@ -55,6 +55,7 @@ async def _stay(settings: Settings, port: int) -> int:
             world.channel,
             viewers=[world.member, world.guest],
             layout="channel",
+            assets=world.faces,
             port=_free(port),
         )
         async with preview, SidePage(world, preview.url, _free(port + 1)) as page:

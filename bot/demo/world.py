@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -15,11 +15,14 @@ from typing import Final, TypeVar
 import discord
 import simcord
 from discord.ext import commands
+from simcord.backend.cdn import CDN_BASE
 
 from bot.demo.channel import ChannelView
+from bot.demo.faces import bot_face, member_face
 from bot.demo.shim import LiveEnv
 
 _LOOK_AGAIN_S: Final = 0.1
+_FACE: Final = "face"
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ class World:
         member: Ada, who may manage the server, so that /config works for her.
         guest: Grace, who may not.
         view: The channel as Ada sees it.
+        faces: Avatars by address, for the preview.
     """
 
     env: LiveEnv
@@ -40,6 +44,7 @@ class World:
     member: simcord.MemberActor
     guest: simcord.MemberActor
     view: ChannelView
+    faces: Mapping[str, tuple[str, bytes]]
 
     async def until(self, found: Callable[[], T | None], timeout_s: float) -> T:
         """Wait until something can be seen in the channel, and return it.
@@ -60,18 +65,30 @@ class World:
 async def open_world(bot: commands.AutoShardedBot) -> AsyncIterator[World]:
     """Let a bot log in to a simulated Discord."""
     env = LiveEnv(bot, shard_count=1)
-    env.backend.bot_user.name = "Sextant"
+    sextant = env.backend.bot_user
+    sextant.name, sextant.avatar = "Sextant", _FACE
+    ada = env.create_user("ada", global_name="Ada", avatar=_FACE)
+    grace = env.create_user("grace", global_name="Grace", avatar=_FACE)
+    faces = {
+        f"{CDN_BASE}/avatars/{user.id}/{_FACE}.png": (f"{user.name}.png", png)
+        for user, png in (
+            (sextant, bot_face()),
+            (ada, member_face("Ada", "#4c6a86")),
+            (grace, member_face("Grace", "#6a4c86")),
+        )
+    }
     guild = env.create_guild("Observatory")
     channel = guild.create_text_channel("workbench", topic="Ask, speak, listen")
     moderators = guild.create_role(
         "Moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True)
     )
-    member = guild.add_member(env.create_user("ada", global_name="Ada"), roles=[moderators])
-    guest = guild.add_member(env.create_user("grace", global_name="Grace"))
+    member = guild.add_member(ada, roles=[moderators])
+    guest = guild.add_member(grace)
+    view = ChannelView(env, channel, member)
     await env.start()
     try:
         await bot.wait_until_ready()
-        yield World(env, guild, channel, member, guest, ChannelView(env, channel, member))
+        yield World(env, guild, channel, member, guest, view, faces)
     finally:
         await bot.close()
         await env.shutdown()
