@@ -12,11 +12,10 @@ CLAUSE_ENDS = (",", ";", ":", "—", "–", "，", "、", "；", "：", "،")
 CLOSERS = "\"'”’»)]}」』）"
 
 _OPENERS = "\"'“‘«([{「『（"
-_ABBREVIATIONS = frozenset(
-    ("mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "gen", "col", "sgt", "capt", "rev", "hon")
-    + ("vs", "no", "vol", "fig", "approx", "e.g", "i.e")
-    + ("z.b", "bzw", "ca", "nr", "inkl", "mme", "mlle", "sig", "sra")
-)
+_TITLES = ["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "gen", "col", "sgt", "capt", "rev"]
+_SHORTHAND = ["vs", "no", "vol", "fig", "approx", "e.g", "i.e"]
+_FOREIGN = ["z.b", "bzw", "ca", "nr", "inkl", "mme", "mlle", "sig", "sra"]
+_ABBREVIATIONS = frozenset([*_TITLES, *_SHORTHAND, *_FOREIGN])
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 
 
