@@ -4,8 +4,8 @@ This module owns the backend ``faster-whisper``: any Whisper that was converted 
 Recordings are worked through in windows (``models.transcription.windows``), so that memory stays
 level, text comes early and a cancel acts soon. It must not fetch weights.
 
-Load-time options: ``compute_type`` (int8 on the CPU, float16 on a GPU), ``batch_size`` (4 on the CPU,
-16 on a GPU), ``beam_size`` (5), ``threads`` (what ``OMP_NUM_THREADS`` says).
+Load-time options: ``compute_type`` (int8 on the CPU, float16 on a GPU), ``batch_size`` (4 on the
+CPU, 16 on a GPU), ``beam_size`` (5), ``threads`` (what ``OMP_NUM_THREADS`` says).
 
 Source: https://github.com/SYSTRAN/faster-whisper
 """
@@ -92,9 +92,7 @@ def load(spec: ModelSpec, location: str, device: str) -> WhisperHandler:
         raise OutOfMemory from error
     except Exception as error:  # tokenizers raises bare ones
         raise ModelLoadFailed from error
-    return WhisperHandler(
-        spec, model, int(spec.options.get("batch_size", 4 if kind == "cpu" else 16))
-    )
+    return WhisperHandler(spec, model)
 
 
 def _fit_features(model: faster_whisper.WhisperModel) -> None:
@@ -123,14 +121,13 @@ class _Transcript:
 class WhisperHandler:
     """Writes down what is said. See ``models.contracts.Handler``."""
 
-    def __init__(
-        self, spec: ModelSpec, model: faster_whisper.WhisperModel, largest_batch: int
-    ) -> None:
+    def __init__(self, spec: ModelSpec, model: faster_whisper.WhisperModel) -> None:
         self._spec = spec
         self._model: faster_whisper.WhisperModel | None = model
         self._multilingual: bool = model.model.is_multilingual
         self._languages = frozenset(model.supported_languages)
-        self._largest_batch = largest_batch
+        on_cpu = model.model.device == "cpu"
+        self._largest_batch = int(spec.options.get("batch_size", 4 if on_cpu else 16))
         self._beam_size = int(spec.options.get("beam_size", 5))
         self._chunk_cost_s = _STEP_S
 
