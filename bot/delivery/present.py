@@ -26,7 +26,7 @@ from bot.delivery.parts import (
     VoiceMessage,
     dump_part,
 )
-from bot.delivery.splitter import MESSAGE_LIMIT, open_fence, split
+from bot.delivery.splitter import MESSAGE_LIMIT, open_fence, split, units
 from bot.delivery.wording import duration, one_line, subtext
 from bot.engine.job import Job, JobState, Outcome
 from bot.views import ids
@@ -46,6 +46,7 @@ LATE_S = 3600.0
 """An answer that took longer is a new message, since nobody looks at the anchor any more."""
 
 _BEGINNING_CHARS = 1200
+_SHORTEST_BEGINNING_CHARS = 200
 _INLINE_TRANSCRIPT_CHARS = 1500
 _MENTION_CHARS = 30
 _CONTENT_TYPES: dict[TranscriptFormat, str] = {
@@ -101,10 +102,11 @@ def _messages(job: Job, body: str, notes: Sequence[str], files: list[File]) -> l
     limit = MESSAGE_LIMIT - _MENTION_CHARS if _is_late(job) else MESSAGE_LIMIT
     contents = split(_quote(job) + _closed(body) + _below(notes), limit)
     if len(contents) > (1 if job.submission.anchor.ephemeral else MAX_MESSAGES):
-        beginning = split(body, _BEGINNING_CHARS)[0]
         whole = f"📄 The whole answer ({len(body):,} characters) is in the attached file."
+        below = _below([whole, *notes])
+        beginning = _beginning(body, limit - units(_quote(job) + below))
         files = [_text_file("answer.md", body, "The whole answer"), *files]
-        contents = [_clipped(f"{_quote(job)}{beginning}\n…", [whole, *notes], limit)]
+        contents = [_clipped(f"{_quote(job)}{beginning}", [whole, *notes], limit)]
     last = len(contents) - 1
     return [
         _message(
@@ -162,13 +164,14 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
 
     chosen = job.submission.presentation.get("format")
     format_ = cast("TranscriptFormat", chosen) if chosen in get_args(TranscriptFormat) else "txt"
-    text = render(result, "txt").strip()
+    quoted = "\n".join(f"> {line}" for line in render(result, "txt").strip().split("\n"))
     notes = list(outcome.notices)
     files: tuple[File, ...] = ()
-    if len(text) > _INLINE_TRANSCRIPT_CHARS:
-        text = split(text, _BEGINNING_CHARS)[0] + " …"
+    too_long = units(quoted) > _INLINE_TRANSCRIPT_CHARS
+    if too_long:
         notes.insert(0, "📄 The whole transcript is in the attached file.")
-    if notes[: len(notes) - len(outcome.notices)] or format_ != "txt":
+        quoted = _beginning(quoted, MESSAGE_LIMIT - units(_below(notes)))
+    if too_long or format_ != "txt":
         files = (
             File(
                 filename=f"{_stem(title)}.{format_}",
@@ -177,7 +180,6 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
                 description=f"Transcript, {duration(result.duration_s)}",
             ),
         )
-    quoted = "\n".join(f"> {line}" for line in text.split("\n"))
     content = _clipped(f"{_facts(job, title, result)}\n{quoted}", notes, MESSAGE_LIMIT)
     return AnchorEdit(content, files, _buttons(job, "Again"))
 
@@ -192,7 +194,8 @@ def _facts(job: Job, title: str, result: TranscriptionResult) -> str:
 
 def _stem(title: str) -> str:
     """Return a file name without its ending, fit for any system."""
-    stem = re.sub(r"[^\w-]+", "-", title.rsplit(".", 1)[0]).strip("-_")
+    without_ending = re.sub(r"\.\w{1,5}$", "", title)
+    stem = re.sub(r"[^\w-]+", "-", without_ending).strip("-_")
     return stem[:60] or "transcript"
 
 
@@ -260,11 +263,17 @@ def _below(notes: Sequence[str]) -> str:
     return "".join(f"\n{subtext(note)}" for note in notes)
 
 
+def _beginning(text: str, room: int) -> str:
+    """Return as much of a text's beginning as is good to show, with an ellipsis."""
+    limit = max(_SHORTEST_BEGINNING_CHARS, min(_BEGINNING_CHARS, room))
+    return split(text, limit)[0] + "\n…"
+
+
 def _clipped(body: str, notes: Sequence[str], limit: int) -> str:
-    """Return one message: the notes that fit below a body that is known to be short enough."""
+    """Return one message: a body that is known to be short enough and the notes that still fit."""
     content = body
     for note in notes:
-        if len(content) + len(_below([note])) > limit - _MENTION_CHARS:
-            break
-        content += _below([note])
+        below = _below([note])
+        if units(content) + units(below) <= limit:
+            content += below
     return content

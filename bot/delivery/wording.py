@@ -27,7 +27,7 @@ def one_line(text: str, limit: int) -> str:
 
 def subtext(sentence: str) -> str:
     """Return a sentence in Discord's small print, which holds for one line."""
-    return f"-# {one_line(sentence, 400)}"
+    return f"-# {one_line(sentence, 300)}"
 
 
 def bar(fraction: float) -> str:
