@@ -64,14 +64,28 @@ class TurnRepository:
             row = await session.get(TurnTable, message_id)
             return _turn(row) if row else None
 
-    async def latest(self, conversation_id: int, limit: int) -> list[Turn]:
-        """Return the last turns, newest first; an answer stands by its question."""
+    async def has_conversation(self, conversation_id: int) -> bool:
+        """Return whether there is any turn of a conversation."""
+        query = select(TurnTable.message_id).where(TurnTable.conversation_id == conversation_id)
+        async with self._database.session() as session:
+            return await session.scalar(query.limit(1)) is not None
+
+    async def latest(self, conversation_id: int, *, until: int, limit: int) -> list[Turn]:
+        """Return the last turns up to a member's message, newest first.
+
+        An answer stands by its question, also when something else was said in between. The answer
+        to that last message is left out.
+        """
         question = case(
             (TurnTable.answers_id > 0, TurnTable.answers_id), else_=TurnTable.message_id
         )
         query = (
             select(TurnTable)
-            .where(TurnTable.conversation_id == conversation_id)
+            .where(
+                TurnTable.conversation_id == conversation_id,
+                question <= until,
+                TurnTable.answers_id != until,
+            )
             .order_by(question.desc(), TurnTable.message_id.desc())
             .limit(limit)
         )
@@ -84,11 +98,16 @@ class TurnRepository:
         async with self._database.session() as session:
             return [_turn(row) for row in await session.scalars(query)]
 
-    async def delete_messages(self, message_ids: Collection[int]) -> int:
-        """Delete messages and the answers to them; return how many turns."""
-        return await self._delete(
-            or_(TurnTable.message_id.in_(message_ids), TurnTable.answers_id.in_(message_ids))
+    async def delete_messages(self, message_ids: Collection[int]) -> set[int]:
+        """Delete messages and the answers to them; return the conversations they were part of."""
+        condition = or_(
+            TurnTable.message_id.in_(message_ids), TurnTable.answers_id.in_(message_ids)
         )
+        async with self._database.session() as session:
+            query = delete(TurnTable).where(condition).returning(TurnTable.conversation_id)
+            conversations = set(await session.scalars(query))
+            await session.commit()
+            return conversations
 
     async def delete_channel(self, channel_id: int) -> int:
         """Delete every turn of a channel or thread; return how many."""

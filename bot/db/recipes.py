@@ -6,10 +6,11 @@ mean is ``bot.services.recipes``'s business.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import CursorResult, delete, false, or_, select
 
 from bot.db.session import Database
 from bot.db.tables import RecipeTable
@@ -65,6 +66,11 @@ class RecipeRepository:
     async def delete_member(self, user_id: int) -> int:
         """Delete everything of a member; return how many."""
         return await self._delete(RecipeTable.user_id == user_id)
+
+    async def delete_containing(self, fragments: Collection[str]) -> int:
+        """Delete recipes whose presentation contains one of the fragments; return how many."""
+        found = [RecipeTable.presentation.contains(text, autoescape=True) for text in fragments]
+        return await self._delete(or_(false(), *found))
 
     async def _delete(self, condition: Any) -> int:
         async with self._database.session() as session:

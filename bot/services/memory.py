@@ -46,16 +46,16 @@ class Memory:
             return
         result = outcome.result
         text = result.text if isinstance(result, TextResult) else outcome.partial_text
-        if not text.strip() or await self._turns.get(question_id) is None:
+        question = await self._turns.get(question_id)
+        if question is None or not text.strip():
             return
-        requester = job.submission.requester
         await self._turns.replace_answer(
             Turn(
                 message_id=job.submission.anchor.message_id,
                 conversation_id=conversation_id,
-                guild_id=requester.guild_id,
-                channel_id=requester.channel_id,
-                user_id=requester.user_id,
+                guild_id=question.guild_id,
+                channel_id=question.channel_id,
+                user_id=question.user_id,
                 role="assistant",
                 content=text,
                 created_at=time.time(),
@@ -63,15 +63,23 @@ class Memory:
             )
         )
 
-    async def conversation(self, conversation_id: int, limit_chars: int) -> list[ChatMessage]:
-        """Return the end of a conversation, oldest turn first, within so many characters.
+    async def conversation(
+        self, conversation_id: int, limit_chars: int, *, until: int
+    ) -> list[ChatMessage]:
+        """Return what was said up to a message, oldest turn first, within so many characters.
 
         The last turn is there whatever its length. The first one is a member's, and the roles take
         turns: chat templates of some models refuse anything else.
+
+        Returns:
+            The turns, the last one being that message; none when it has been forgotten.
         """
         kept: list[Turn] = []
         room = limit_chars
-        for turn in await self._turns.latest(conversation_id, _MOST_TURNS):
+        latest = await self._turns.latest(conversation_id, until=until, limit=_MOST_TURNS)
+        if not latest or latest[0].message_id != until:
+            return []
+        for turn in latest:
             room -= len(turn.content)
             if kept and room < 0:
                 break
@@ -85,17 +93,17 @@ class Memory:
         turn = await self._turns.get(message_id)
         return turn.conversation_id if turn else None
 
+    async def knows(self, conversation_id: int) -> bool:
+        """Return whether anything of a conversation is remembered."""
+        return await self._turns.has_conversation(conversation_id)
+
     async def of_member(self, user_id: int) -> list[Turn]:
         """Return everything that is remembered of a member, oldest first."""
         return await self._turns.of_member(user_id)
 
-    async def forget_message(self, message_id: int) -> None:
-        """Forget a message, and the answer to it."""
-        await self._turns.delete_messages([message_id])
-
-    async def forget_messages(self, message_ids: Collection[int]) -> None:
-        """Forget messages, and the answers to them."""
-        await self._turns.delete_messages(message_ids)
+    async def forget_messages(self, message_ids: Collection[int]) -> set[int]:
+        """Forget messages and the answers to them; return the conversations they were part of."""
+        return await self._turns.delete_messages(message_ids)
 
     async def forget_channel(self, channel_id: int) -> None:
         """Forget everything that was said in a channel or thread."""

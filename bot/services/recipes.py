@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.db.recipes import RecipeRepository, StoredRecipe
 from bot.engine.job import Requester
+from bot.services.memory import CONVERSATION
 from models.contracts import Request, TranscriptionRequest, dump_request, load_request
 
 _DAY_S = 86_400.0
@@ -82,6 +84,20 @@ class RecipeService:
             model_id=row.model_id,
             request=load_request(row.request),
             presentation=json.loads(row.presentation),
+        )
+
+    async def of_member(self, user_id: int) -> list[StoredRecipe]:
+        """Return a member's recipes, oldest first."""
+        return await self._repository.of_member(user_id)
+
+    async def delete_conversations(self, conversation_ids: Iterable[int]) -> int:
+        """Delete the recipes that carry what was said in conversations; return how many."""
+        return await self._repository.delete_containing(
+            [
+                f"{json.dumps({CONVERSATION: conversation_id})[1:-1]}{end}"
+                for conversation_id in conversation_ids
+                for end in ",}"
+            ]
         )
 
     async def delete_expired(self) -> int:

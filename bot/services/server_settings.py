@@ -84,12 +84,13 @@ class ServerSettings:
 
     async def set(
         self, key: str, text: str, *, guild_id: int, channel_id: int = 0, user_id: int
-    ) -> Value:
+    ) -> SettingInForce:
         """Set a value from what a moderator typed; it counts as soon as this returns.
 
         Raises:
             InvalidRequest: There is no such setting, the value does not fit it, or it cannot
                 differ between channels.
+            ModelUnavailable: There is no such model.
         """
         setting = _setting(key, guild_id, channel_id)
         value = setting.parse(text, self._catalog)
@@ -102,7 +103,7 @@ class ServerSettings:
                 user_id=user_id,
             )
             self._values[guild_id, channel_id, key] = value
-        return value
+        return self._in_force(setting, guild_id, channel_id)
 
     async def reset(
         self, key: str, *, guild_id: int, channel_id: int = 0, user_id: int

@@ -1,0 +1,130 @@
+"""/privacy: what is kept about a member, as a list, as a file, or not at all any more.
+
+This cog owns how that is told and confirmed. What there is, ``bot.services.privacy`` knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.delivery.replies import reply
+from bot.services.container import Services
+from bot.services.privacy import Kept, Privacy
+from bot.tree import tell
+
+if TYPE_CHECKING:
+    from bot.client import Sextant
+
+_CONFIRM_TIMEOUT_S = 120.0
+
+
+class PrivacyCog(commands.GroupCog, name="privacy"):
+    """See, export and delete what I keep about you."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+
+    @app_commands.command()
+    async def show(self, interaction: discord.Interaction) -> None:
+        """See what is kept about you, and for how long."""
+        await interaction.response.defer(ephemeral=True)
+        kept = await self._services.privacy.kept(interaction.user.id)
+        days = self._services.settings.privacy
+        lines = [
+            "**What I keep about you**",
+            f"- {kept.turns} messages of conversations with me, for {days.memory_days} days or "
+            "until you delete them",
+            f"- {kept.recipes} buttons with what you asked, for {days.recipe_days} days",
+            f"- {kept.jobs} rows of the usage log (what kind, when, how long; no text), for "
+            f"{days.job_days} days",
+            "Files are deleted when their job has ended. Prompts are not logged, and nothing "
+            "is used to train anything.",
+            "If you manage a server, the record of who changed its settings belongs to the server.",
+            "`/privacy export` sends you all of it, `/privacy delete` deletes it.",
+        ]
+        await reply(interaction, "\n".join(lines))
+
+    @app_commands.command()
+    async def export(self, interaction: discord.Interaction) -> None:
+        """Get everything that is kept about you as a file."""
+        await interaction.response.defer(ephemeral=True)
+        data = (await self._services.privacy.export(interaction.user.id)).encode()
+        limit = interaction.filesize_limit
+        if len(data) > limit:
+            await reply(
+                interaction,
+                f"That is {len(data) >> 20} MiB, and Discord lets me send {limit >> 20} MiB. "
+                "Please ask the owner for it.",
+            )
+            return
+        file = discord.File(io.BytesIO(data), filename="your-data.json")
+        await reply(interaction, "This is everything that I keep about you.", file=file)
+
+    @app_commands.command()
+    async def delete(self, interaction: discord.Interaction) -> None:
+        """Delete everything that is kept about you, and stop what is under way."""
+        await reply(
+            interaction,
+            "This stops your jobs and deletes all that I keep about you: conversations, buttons "
+            "and the usage log. Messages in channels stay until you delete them. Go on?",
+            view=Confirm(interaction, self._services.privacy),
+        )
+
+
+class Confirm(discord.ui.View):
+    """Asks once more. Only the member sees it, so only the member can press."""
+
+    def __init__(self, interaction: discord.Interaction[Any], privacy: Privacy) -> None:
+        super().__init__(timeout=_CONFIRM_TIMEOUT_S)
+        self._interaction = interaction
+        self._privacy = privacy
+
+    async def on_timeout(self) -> None:
+        """Take the buttons away, since nothing listens to them any more."""
+        with contextlib.suppress(discord.HTTPException):  # the member may have dismissed it
+            await self._interaction.edit_original_response(
+                content="Nothing was deleted, since you did not answer.", view=None
+            )
+
+    async def on_error(
+        self, interaction: discord.Interaction[Any], error: Exception, item: Any, /
+    ) -> None:
+        """Tell the member."""
+        await tell(interaction, error, where="button of /privacy delete")
+
+    @discord.ui.button(label="Delete everything", style=discord.ButtonStyle.danger)
+    async def confirm(
+        self, interaction: discord.Interaction[Any], button: discord.ui.Button[Confirm]
+    ) -> None:
+        """Delete."""
+        self.stop()
+        await interaction.response.edit_message(content="Deleting …", view=None)
+        deleted = await self._privacy.delete(interaction.user.id)
+        await interaction.edit_original_response(content=_said(deleted))
+
+    @discord.ui.button(label="Keep it")
+    async def keep(
+        self, interaction: discord.Interaction[Any], button: discord.ui.Button[Confirm]
+    ) -> None:
+        """Do nothing."""
+        self.stop()
+        await interaction.response.edit_message(content="Nothing was deleted.", view=None)
+
+
+def _said(deleted: Kept) -> str:
+    return (
+        f"Deleted: {deleted.turns} messages of conversations, {deleted.recipes} buttons, "
+        f"{deleted.jobs} rows of the usage log."
+    )
+
+
+async def setup(bot: Sextant) -> None:
+    """Add the cog."""
+    await bot.add_cog(PrivacyCog(bot.services))
