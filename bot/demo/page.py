@@ -7,6 +7,7 @@ demo's member, so the address carries a secret, and nothing else is served.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -112,10 +113,12 @@ class SidePage:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         seen = -1
-        while True:
-            if seen != (seen := self._world.view.version):
-                await response.write(f"data: {json.dumps(self._state())}\n\n".encode())
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        with contextlib.suppress(ConnectionResetError):  # the page was closed
+            while True:
+                if seen != (seen := self._world.view.version):
+                    await response.write(f"data: {json.dumps(self._state())}\n\n".encode())
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        return response
 
     def _state(self) -> dict[str, object]:
         world = self._world
@@ -173,7 +176,7 @@ class SidePage:
         return web.json_response({"message": str(sent.id)})
 
     async def _menu(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body = await _json_object(request)
         world, message = self._world, self._discord_message(body["message"])
         result = await world.env.act(
             world.member.context_menu(world.channel, body["command"], message)
@@ -181,7 +184,7 @@ class SidePage:
         return web.json_response({"acknowledged": result.acknowledged})
 
     async def _click(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body = await _json_object(request)
         message = self._discord_message(body["message"])
         result = await self._world.env.act(
             self._world.member.click(message, custom_id=body["custom_id"])
@@ -198,6 +201,13 @@ class SidePage:
         shown = self._message(message_id)
         env, channel = self._world.env, self._world.channel
         return to_discord_message(env, env.backend.get_message(channel.id, int(shown.id)))
+
+
+async def _json_object(request: web.Request) -> dict[str, str]:
+    body = await request.json()
+    if not isinstance(body, dict):
+        raise ValueError("not a JSON object")
+    return body
 
 
 async def _read_at_most(part: BodyPartReader, limit: int) -> bytes | None:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import discord
@@ -44,7 +44,7 @@ class World:
     member: simcord.MemberActor
     guest: simcord.MemberActor
     view: ChannelView
-    faces: Mapping[str, tuple[str, bytes]]
+    faces: Mapping[str, tuple[str, bytes]] = field(repr=False)
 
     async def until(self, found: Callable[[], T | None], timeout_s: float) -> T:
         """Wait until something can be seen in the channel, and return it.
