@@ -86,7 +86,13 @@ class Submission:
 
 @dataclass(slots=True)
 class Job:
-    """A submission with its life. Owned by the engine; others only read it."""
+    """A submission with its life. Owned by the engine; others only read it.
+
+    Attributes:
+        attempt: Counts the starts.
+        created_at, started_at, finished_at: Unix times in seconds.
+        load_s: Seconds of the last attempt that went into loading the model.
+    """
 
     id: str
     submission: Submission
@@ -95,6 +101,7 @@ class Job:
     created_at: float = field(default_factory=time.time)
     started_at: float | None = None
     finished_at: float | None = None
+    load_s: float = 0.0
 
     @property
     def modality(self) -> Modality:

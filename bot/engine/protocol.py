@@ -7,6 +7,7 @@ through the pipe.
 
 from __future__ import annotations
 
+import struct
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -162,3 +163,14 @@ def encode_report(report: Report) -> bytes:
 
 def decode_report(frame: bytes) -> Report:
     return _REPORTS.validate_json(frame)
+
+
+# --------------------------------------------------------------------------- framing
+
+HEADER = struct.Struct("!I")
+"""A frame is its length in bytes, then that many bytes of JSON."""
+
+
+def frame(message: bytes) -> bytes:
+    """Return a message ready for the pipe."""
+    return HEADER.pack(len(message)) + message

@@ -1,0 +1,331 @@
+"""The engine: takes jobs, runs each of them to one outcome, and loses none.
+
+This module owns the life of a job from its submission to its commit. Which job runs where is
+``scheduler``'s decision, the stages of a run are ``attempt``'s, workers are ``lane``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from bot.engine.attempt import Attempt
+from bot.engine.durations import Durations
+from bot.engine.feed import Feeds, Sight
+from bot.engine.fleet import Fleet, Weights
+from bot.engine.job import (
+    Job,
+    JobState,
+    LoadingModel,
+    Outcome,
+    Restarted,
+    Submission,
+    Waiting,
+    new_job_id,
+)
+from bot.engine.journal import Journal, insist
+from bot.engine.lane import WorkerLost
+from bot.engine.port import WorkerPort
+from bot.engine.scheduler import Placement, Scheduler
+from bot.engine.spool import Spool
+from bot.settings import EngineSettings
+from models.catalog import Catalog
+from models.errors import (
+    BackendError,
+    HandlerError,
+    JobCancelled,
+    LimitReached,
+    ModelUnavailable,
+    OutOfMemory,
+    WorkerCrashed,
+)
+
+_log = logging.getLogger(__name__)
+
+Present = Callable[[Job, Outcome], Sequence[str]]
+Observer = Callable[[Job, Outcome], Awaitable[None]]
+
+
+class Engine:
+    """Runs jobs.
+
+    Args:
+        settings: Lanes, budget, deadlines.
+        catalog: The models.
+        weights: Where their weights are.
+        journal: The lasting record.
+        spool: Files under way; cleared of orphans at the start.
+        present: Turns an outcome into the parts of the answer, as JSON.
+        start_worker: Makes the port of a lane by its name.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        catalog: Catalog,
+        weights: Weights,
+        journal: Journal,
+        spool: Spool,
+        present: Present,
+        start_worker: Callable[[str], WorkerPort],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._journal = journal
+        self._spool = spool
+        self._present = present
+        self._durations = Durations()
+        self._fleet = Fleet(settings, weights, self._durations, start_worker, self._dispatch)
+        self._scheduler = Scheduler(catalog, self._fleet.residency, self._durations)
+        self._jobs: dict[str, Job] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._feeds = Feeds()
+        self._observers: list[Observer] = []
+        self._crashed: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    # ----------------------------------------------------------------- what others call
+
+    def observe(self, observer: Observer) -> None:
+        """Have a coroutine called after the commit of each outcome."""
+        self._observers.append(observer)
+
+    async def start(self) -> None:
+        """Queue again what the last run left unfinished."""
+        jobs = await self._journal.unfinished()
+        self._spool.sweep(await self._journal.media_in_use())
+        for job in jobs:
+            if job.state is JobState.RUNNING:
+                job.state = JobState.QUEUED
+                await insist(self._journal.requeued, job)
+            self._jobs[job.id] = job
+            self._feeds.open(job.id)
+            try:
+                self._check_model(job.submission.model_id)
+            except HandlerError as error:
+                self._spawn(self._finish(job, Outcome(JobState.FAILED, error=error)))
+            else:
+                self._scheduler.queue.add(job)
+        self._dispatch()
+
+    async def submit(self, submission: Submission) -> Job:
+        """Write a job down and queue it.
+
+        The same source key gives the same job again.
+
+        Raises:
+            LimitReached: The queue is full, or the bot is stopping.
+            ModelUnavailable: The model is unknown, or larger than the memory budget.
+            JournalUnavailable: It could not be written down.
+        """
+        self._check_model(submission.model_id)
+        if self._draining:
+            raise LimitReached("I am about to restart. Please try again in a minute.")
+        if len(self._scheduler.queue) >= self._settings.queue_limit:
+            raise LimitReached("Too many jobs are waiting here. Please try again in a while.")
+        job = Job(new_job_id(), submission)
+        written = await self._journal.create(job)
+        if written.id != job.id:
+            return self._jobs.get(written.id, written)
+        self._jobs[job.id] = job
+        self._feeds.open(job.id)
+        self._scheduler.queue.add(job)
+        self._dispatch()
+        return job
+
+    def watch(self, job_id: str) -> AsyncIterator[Sight]:
+        """Follow a job to its end; who comes late first sees how things stand.
+
+        Jobs that ended a while ago, or were never here, yield nothing.
+        """
+        return self._feeds.watch(job_id)
+
+    async def cancel(self, job_id: str) -> bool:
+        """Stop a job; False when there is nothing left to stop."""
+        job = self._scheduler.queue.remove(job_id)
+        if job is not None:
+            self._dispatch()
+            await self._finish(job, Outcome(JobState.CANCELLED, error=JobCancelled()))
+            return True
+        attempt = self._attempts.get(job_id)
+        if attempt is None:
+            return False
+        attempt.stop(JobCancelled())
+        return True
+
+    def jobs(self, *, user_id: int | None = None) -> list[Job]:
+        """Return the running jobs, then the waiting ones in the order of their turns."""
+        running = [attempt.job for attempt in self._attempts.values()]
+        live = running + self._scheduler.queue.order()
+        return [job for job in live if user_id in (None, job.submission.requester.user_id)]
+
+    def place(self, job_id: str) -> Waiting | None:
+        """Return the place and expected wait of a job, None when it does not wait."""
+        return self._scheduler.waits(time.time()).get(job_id)
+
+    def active_count(self, user_id: int) -> int:
+        """Return how many jobs of a member wait or run."""
+        return sum(job.submission.requester.user_id == user_id for job in self._jobs.values())
+
+    async def drain(self) -> None:
+        """Take no more jobs and give the running ones a while; the others run after a restart."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._settings.drain_s)
+
+    async def close(self) -> None:
+        """End everything. What was not done stays in the journal as it is."""
+        self._draining = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._fleet.close()
+
+    # ----------------------------------------------------------------- the life of a job
+
+    def _dispatch(self) -> None:
+        """Start whatever can start. Called after every change."""
+        if self._draining:
+            return
+        now = time.time()
+        while placement := self._scheduler.next(now):
+            self._start_job(placement, now)
+        for job_id, waiting in self._scheduler.waits(now).items():
+            self._feeds[job_id].show_waiting(waiting)
+        self._fleet.plan_idle_unload()
+
+    def _start_job(self, placement: Placement, now: float) -> None:
+        job, lane = placement.job, self._fleet.lane(placement.lane)
+        feed = self._feeds[job.id]
+        job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
+        job.attempt += 1
+        lane.state.jobs[job.id] = job
+        if job.attempt > 1:
+            feed.publish(Restarted(job.attempt))
+        loading = None
+        if placement.evictions is not None:
+            spec = self._catalog.get(job.submission.model_id)
+            self._fleet.reserve(placement, spec)
+            loading = self._spawn(self._fleet.load(placement, spec))
+            feed.publish(LoadingModel(spec.name, self._durations.load_s(spec)))
+        attempt = self._attempts[job.id] = Attempt(job, lane, feed, self._settings)
+        self._spawn(self._run(attempt, loading))
+
+    async def _run(self, attempt: Attempt, loading: asyncio.Task[None] | None) -> None:
+        """Take a job from its lane to its outcome, or back into the queue."""
+        job = attempt.job
+        noted = self._spawn(insist(self._journal.started, job))
+        try:
+            outcome = await self._outcome(attempt, loading)
+        finally:
+            self._release(attempt)
+        await noted
+        if outcome is None:
+            await self._requeue(job)
+        else:
+            await self._finish(job, outcome)
+
+    async def _outcome(
+        self, attempt: Attempt, loading: asyncio.Task[None] | None
+    ) -> Outcome | None:
+        """Run an attempt; None means that the job deserves another."""
+        try:
+            outcome = await attempt.run(loading)
+        except WorkerLost as lost:
+            return self._after_loss(attempt, lost)
+        except HandlerError as error:
+            return attempt.failed_outcome(error)
+        except Exception:  # noqa: BLE001 - nothing may leave a job without an outcome
+            _log.exception("job %s met a fault of the engine", attempt.job.id)
+            return attempt.failed_outcome(BackendError())
+        if outcome.state is JobState.DONE:
+            self._durations.ran(attempt.job, attempt.run_s)
+        return outcome
+
+    def _after_loss(self, attempt: Attempt, lost: WorkerLost) -> Outcome | None:
+        """Decide what becomes of a job whose worker is gone.
+
+        Only a job that ran alone can be held responsible. Jobs that shared the worker run again
+        one by one, so that the one which ends workers is found without harm to the others.
+        """
+        job = attempt.job
+        if attempt.stopping is not None:
+            return attempt.stopped_outcome()
+        if lost.blamed is not None:
+            return None
+        if len(lost.jobs) > 1:
+            self._scheduler.run_alone(job)
+            return None
+        if isinstance(lost.cause, OutOfMemory):
+            return attempt.failed_outcome(lost.cause)
+        if job.id in self._crashed:
+            return attempt.failed_outcome(WorkerCrashed())
+        self._crashed.add(job.id)
+        return None
+
+    def _release(self, attempt: Attempt) -> None:
+        """Let the lane go on with others while this job is written down."""
+        job, state = attempt.job, attempt.lane.state
+        del state.jobs[job.id], self._attempts[job.id]
+        resident = state.residents.get(job.submission.model_id)
+        if resident is not None:
+            resident.last_used = time.time()
+        self._dispatch()
+
+    async def _requeue(self, job: Job) -> None:
+        job.state = JobState.QUEUED
+        await insist(self._journal.requeued, job)
+        self._scheduler.queue.put_back(job)
+        self._dispatch()
+
+    async def _finish(self, job: Job, outcome: Outcome) -> None:
+        """Commit an outcome with its answer, then tell everybody."""
+        job.state, job.finished_at = outcome.state, time.time()
+        await insist(self._journal.finished, job, outcome, self._parts(job, outcome))
+        self._forget(job)
+        self._feeds.close(job.id, outcome)
+        for observer in self._observers:
+            try:
+                await observer(job, outcome)
+            except Exception:  # noqa: BLE001 - the job has ended well, whatever it is
+                _log.exception("an observer of job %s failed", job.id)
+
+    def _parts(self, job: Job, outcome: Outcome) -> Sequence[str]:
+        """Present an outcome; a fault there must not lose the fact that the job ended."""
+        try:
+            return self._present(job, outcome)
+        except Exception:  # noqa: BLE001 - whatever it is
+            _log.exception("job %s could not be presented", job.id)
+            return self._present(job, Outcome(JobState.FAILED, error=HandlerError()))
+
+    def _forget(self, job: Job) -> None:
+        """Drop what was kept for a live job."""
+        del self._jobs[job.id]
+        self._crashed.discard(job.id)
+        self._scheduler.forget(job)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, HandlerError | WorkerLost):
+            _log.error("a task of the engine failed", exc_info=error)
+
+    def _check_model(self, model_id: str) -> None:
+        spec, residency = self._catalog.get(model_id), self._fleet.residency
+        if not residency.fits_ever(spec):
+            raise ModelUnavailable(
+                f"{spec.name} needs {spec.memory_mb} MiB of memory; "
+                f"this bot may use {residency.budget_mb} MiB."
+            )

@@ -1,0 +1,140 @@
+"""The lanes together: brings models to workers and takes them away again.
+
+This module carries out what the scheduler and the ledger decided, and frees what has been idle for
+long. It must not know jobs beyond the one that a model is loaded for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from bot.engine.durations import Durations
+from bot.engine.lane import Lane
+from bot.engine.local import lane_names
+from bot.engine.port import WorkerPort
+from bot.engine.protocol import Load
+from bot.engine.residency import Eviction, LaneState, Residency, Resident
+from bot.engine.scheduler import Placement
+from bot.settings import EngineSettings
+from models.catalog import ModelSpec
+
+
+class Weights(Protocol):
+    """Where weights are found."""
+
+    def locate(self, spec: ModelSpec) -> str: ...
+
+    def cache_dir(self, spec: ModelSpec) -> Path: ...
+
+
+class Fleet:
+    """All lanes and their models.
+
+    Args:
+        settings: Lanes, budget, deadlines.
+        weights: Where weights are found.
+        durations: Learns how long loads take.
+        start_worker: Makes the port of a lane by its name.
+        changed: Called when a lane may take a job again.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        weights: Weights,
+        durations: Durations,
+        start_worker: Callable[[str], WorkerPort],
+        changed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._weights = weights
+        self._durations = durations
+        self._changed = changed
+        budget_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
+        limit_bytes = (settings.worker_memory_mb or budget_mb) << 20
+        states = [LaneState(name) for name in lane_names(settings)]
+        self.residency = Residency(states, budget_mb)
+        self._lanes = {state.name: Lane(state, start_worker, limit_bytes) for state in states}
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._unloading: set[asyncio.Task[None]] = set()
+
+    def lane(self, state: LaneState) -> Lane:
+        """Return a lane by its entry in the ledger."""
+        return self._lanes[state.name]
+
+    def reserve(self, placement: Placement, spec: ModelSpec) -> None:
+        """Enter a load into the ledger, so that no other decision takes its room."""
+        for lane, model_id in placement.evictions or ():
+            del lane.residents[model_id]
+            lane.changing = True
+        placement.lane.changing = True
+        memory_mb = self.residency.memory_mb(spec)
+        placement.lane.residents[spec.id] = Resident(spec, memory_mb, last_used=time.time())
+
+    async def load(self, placement: Placement, spec: ModelSpec) -> None:
+        """Load a model whose room is reserved.
+
+        Raises:
+            HandlerError: It is not here, or does not load.
+            WorkerLost: The worker died.
+        """
+        lane, began = self.lane(placement.lane), time.time()
+        try:
+            await self._unload(placement.evictions or (), keep=placement.lane)
+            location = self._weights.locate(spec)
+            options = {**spec.options, "cache_dir": str(self._weights.cache_dir(spec))}
+            command = Load(spec.model_copy(update={"options": options}), location)
+            loaded = await lane.load(command, self._settings.load_deadline_s)
+            lane.state.residents[spec.id].slots = loaded.slots
+            self.residency.measured(lane.state, spec.id, loaded.rss_bytes)
+            placement.job.load_s = time.time() - began
+            self._durations.loaded(spec.id, placement.job.load_s)
+        except BaseException:
+            lane.state.residents.pop(spec.id, None)
+            raise
+        finally:
+            lane.state.changing = False
+            self._changed()
+
+    def plan_idle_unload(self) -> None:
+        """Set the clock for the model that has been unused for the longest time."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        oldest = self.residency.oldest_use()
+        if oldest is not None:
+            delay_s = max(0.0, oldest + self._settings.idle_unload_s - time.time())
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(delay_s, self._unload_idle)
+
+    async def close(self) -> None:
+        """End every worker."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for task in self._unloading:
+            task.cancel()
+        for lane in self._lanes.values():
+            await lane.kill("the bot stops")
+
+    def _unload_idle(self) -> None:
+        evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)
+        for lane, model_id in evictions:
+            del lane.residents[model_id]
+            lane.changing = True
+        task = asyncio.create_task(self._unload(evictions))
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+
+    async def _unload(self, evictions: Iterable[Eviction], keep: LaneState | None = None) -> None:
+        """Free models that left the ledger; lanes other than ``keep`` may take jobs again."""
+        for lane, model_id in evictions:
+            await self.lane(lane).unload(model_id)
+        for lane, _ in evictions:
+            lane.changing = lane is keep
+        self._changed()

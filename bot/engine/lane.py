@@ -1,0 +1,224 @@
+"""One lane: the engine's side of one worker.
+
+This module owns the worker's life (started when first needed, watched for its memory, ended when
+it holds nothing any more) and sorts its reports. It must not decide anything: what to load and
+what to run is the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Callable, Coroutine
+
+from bot.engine.port import WorkerGone, WorkerPort
+from bot.engine.protocol import (
+    PROTOCOL_VERSION,
+    Command,
+    JobEvent,
+    JobFailed,
+    JobStopped,
+    Load,
+    Loaded,
+    LoadFailed,
+    Ready,
+    Report,
+    Shutdown,
+    Unload,
+)
+from bot.engine.residency import LaneState
+from models.errors import DeadlineExceeded, HandlerError, OutOfMemory, error_of_kind
+
+_log = logging.getLogger(__name__)
+
+_MEMORY_LOOK_S = 0.25
+_GOODBYE_S = 5.0
+
+
+class WorkerLost(Exception):
+    """The worker died, or was ended.
+
+    Attributes:
+        cause: Why the engine ended it; None when it died by itself.
+        blamed: The job for whose sake the engine ended it, if it was one.
+        jobs: Ids of the jobs that ran on it.
+    """
+
+    def __init__(self, reason: str, cause: HandlerError | None, blamed: str | None) -> None:
+        self.cause = cause
+        self.blamed = blamed
+        self.jobs: frozenset[str] = frozenset()
+        super().__init__(reason)
+
+
+JobReport = JobEvent | JobFailed | JobStopped | WorkerLost
+Listener = Callable[[JobReport], None]
+
+
+class Lane:
+    """A worker, when there is one.
+
+    Args:
+        state: The ledger's view of this lane.
+        start_worker: Makes the port of a lane by its name.
+        memory_limit_bytes: A worker above it is ended.
+    """
+
+    def __init__(
+        self,
+        state: LaneState,
+        start_worker: Callable[[str], WorkerPort],
+        memory_limit_bytes: int,
+    ) -> None:
+        self.state = state
+        self._start_worker = start_worker
+        self._memory_limit_bytes = memory_limit_bytes
+        self._port: WorkerPort | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._replies: asyncio.Queue[Report | WorkerLost] = asyncio.Queue()
+        self._listeners: dict[str, Listener] = {}
+        self._loaded: set[str] = set()
+        self._dismissed = False
+        self._ended_for: tuple[HandlerError | None, str | None] = (None, None)
+
+    async def load(self, command: Load, deadline_s: float) -> Loaded:
+        """Load a model, starting the worker if there is none.
+
+        Raises:
+            HandlerError: It does not load, or takes longer than ``deadline_s``.
+            WorkerLost: The worker died.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                if self._port is None:
+                    await self._start()
+                report = await self._ask(command)
+        except TimeoutError:
+            await self.kill("a load missed its deadline")
+            raise DeadlineExceeded(
+                f"{command.spec.name} took longer than {deadline_s:.0f} seconds to load."
+            ) from None
+        if isinstance(report, LoadFailed):
+            if report.detail:
+                _log.error("%s did not load: %s", report.model_id, report.detail)
+            raise error_of_kind(report.kind, report.user_message)
+        if not isinstance(report, Loaded):
+            raise TypeError(f"the worker answered a load with {report}")
+        self._loaded.add(report.model_id)
+        return report
+
+    async def unload(self, model_id: str) -> None:
+        """Free a model that the ledger has dropped already.
+
+        A worker without any model is ended: only that surely gives its memory back.
+        """
+        self._loaded.discard(model_id)
+        self._dismissed = not self._loaded
+        with contextlib.suppress(WorkerLost, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                if self._loaded:
+                    await self._ask(Unload(model_id))
+                elif self._port is not None:
+                    await self.send(Shutdown())
+                    await asyncio.wait(self._tasks[:1])
+                return
+        await self.kill("it did not free a model")
+
+    async def send(self, command: Command) -> None:
+        """Send a command whose answer, or the worker's loss, goes to the listeners."""
+        if self._port is not None:
+            with contextlib.suppress(WorkerGone):
+                await self._port.send(command)
+
+    def listen(self, job_id: str, listener: Listener) -> None:
+        """Pass a job's reports on, and the loss of the worker."""
+        self._listeners[job_id] = listener
+
+    def release(self, job_id: str) -> None:
+        """Stop passing a job's reports on."""
+        self._listeners.pop(job_id, None)
+
+    async def kill(
+        self, reason: str, *, cause: HandlerError | None = None, blamed: str | None = None
+    ) -> None:
+        """End the worker at once, and wait until everybody concerned knows."""
+        port, readers = self._port, self._tasks[:1]
+        if port is None:
+            return
+        _log.warning("worker %s is ended: %s", self.state.name, reason)
+        self._ended_for = (cause, blamed)
+        await port.kill()
+        await asyncio.wait(readers)
+
+    async def _start(self) -> None:
+        port = self._start_worker(self.state.name)
+        try:
+            await port.start()
+        except BaseException:
+            await port.kill()
+            raise
+        self._port, self._replies = port, asyncio.Queue()
+        self._dismissed, self._ended_for = False, (None, None)
+        self._tasks = [_in_background(self._read(port)), _in_background(self._watch_memory(port))]
+        ready = await self._ask(None)
+        if not isinstance(ready, Ready) or ready.protocol != PROTOCOL_VERSION:
+            await self.kill(f"it speaks another protocol: {ready}")
+
+    async def _ask(self, command: Command | None) -> Report:
+        """Send a command and wait for the one report that answers it."""
+        if self._port is None:
+            raise WorkerLost("it has ended", *self._ended_for)
+        if command is not None:
+            await self.send(command)
+        reply = await self._replies.get()
+        if isinstance(reply, WorkerLost):
+            raise reply
+        return reply
+
+    async def _read(self, port: WorkerPort) -> None:
+        reason = "it closed its pipe"
+        try:
+            async for report in port.events():
+                self._sort(report)
+        except WorkerGone as gone:
+            reason = gone.reason
+        self._lost(reason)
+
+    def _sort(self, report: Report) -> None:
+        if isinstance(report, JobEvent | JobFailed | JobStopped):
+            listener = self._listeners.get(report.job_id)
+            if listener is not None:
+                listener(report)
+        else:
+            self._replies.put_nowait(report)
+
+    def _lost(self, reason: str) -> None:
+        """Forget the worker and tell those who wait for it."""
+        self._port = None
+        self._tasks[1].cancel()
+        for model_id in self._loaded:
+            self.state.residents.pop(model_id, None)
+        self._loaded.clear()
+        if self._dismissed:
+            return
+        _log.warning("worker %s is gone: %s", self.state.name, reason)
+        lost = WorkerLost(reason, *self._ended_for)
+        lost.jobs = frozenset(self.state.jobs)
+        self._replies.put_nowait(lost)
+        for listener in tuple(self._listeners.values()):
+            listener(lost)
+
+    async def _watch_memory(self, port: WorkerPort) -> None:
+        while True:
+            await asyncio.sleep(_MEMORY_LOOK_S)
+            used = port.rss_bytes()
+            if used > self._memory_limit_bytes:
+                await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())
+
+
+def _in_background(coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """Start a task that outlives its starter, and so must not inherit the starter's context."""
+    loop = asyncio.get_running_loop()
+    return loop.create_task(coroutine, context=contextvars.Context())

@@ -1,0 +1,126 @@
+"""A worker process: ``python -m bot.engine.process``, with one socket to the engine.
+
+This module owns the process: its priority, its tie to the parent's life, its end of the pipe. What
+it computes is ``bot.engine.worker``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import cast
+
+import psutil
+
+from bot.engine import protocol
+from bot.engine.protocol import Cancel, Command, Ready, Report, Shutdown
+from bot.engine.spool import Spool
+from bot.engine.worker import ResolveBackend, Worker
+
+_NICENESS = 10
+_PR_SET_PDEATHSIG = 1
+_FIRST_FOR_THE_OOM_KILLER = "500"
+
+
+class Pipe:
+    """The worker's end of the socket, with blocking reads and writes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._incoming = connection.makefile("rb")
+
+    def send(self, report: Report) -> None:
+        self._connection.sendall(protocol.frame(protocol.encode_report(report)))
+
+    def receive(self) -> Command | None:
+        """Wait for a command; None when the engine has gone."""
+        header = self._incoming.read(protocol.HEADER.size)
+        if len(header) < protocol.HEADER.size:
+            return None
+        return protocol.decode_command(self._incoming.read(*protocol.HEADER.unpack(header)))
+
+
+def serve(worker: Worker, pipe: Pipe) -> None:
+    """Obey and step until told to shut down."""
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, worker, commands), daemon=True).start()
+    pipe.send(Ready(os.getpid()))
+    while True:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                command = commands.get(block=not worker.busy)
+                worker.handle(command)
+                if isinstance(command, Shutdown):
+                    return
+        worker.step()
+
+
+def _listen(pipe: Pipe, worker: Worker, commands: queue.SimpleQueue[Command]) -> None:
+    """Take commands off the pipe, so that a long step learns of its cancel; die with the engine."""
+    try:
+        while (command := pipe.receive()) is not None:
+            if isinstance(command, Cancel):
+                worker.note_cancel(command.job_id)
+            commands.put(command)
+    finally:
+        os._exit(0)
+
+
+def _tie_to_parent(parent_pid: int) -> None:
+    """Have the kernel end this process with its parent, even while a library holds the GIL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit("The bot has gone.")
+
+
+def _step_back() -> None:
+    """Leave the processor to the event loop, and go first when the machine is out of memory."""
+    os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_FOR_THE_OOM_KILLER, "ascii")
+
+
+def _resolver(reference: str) -> ResolveBackend:
+    module, _, name = reference.partition(":")
+    return cast(ResolveBackend, getattr(importlib.import_module(module), name))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bot.engine.process")
+    parser.add_argument("--socket", type=int, required=True, help="inherited file descriptor")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the bot")
+    parser.add_argument("--spool", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--resolver", required=True, help="module:function")
+    options = parser.parse_args()
+    _tie_to_parent(options.parent)
+    _step_back()
+    # Ctrl+C reaches the whole process group; when to end is the bot's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(name)s: %(message)s")
+    pipe = Pipe(socket.socket(fileno=options.socket))
+    memory = psutil.Process().memory_info
+    worker = Worker(
+        resolve=_resolver(options.resolver),
+        device=options.device,
+        spool=Spool(options.spool),
+        report=pipe.send,
+        rss_bytes=lambda: int(memory().rss),
+    )
+    serve(worker, pipe)
+
+
+if __name__ == "__main__":
+    main()

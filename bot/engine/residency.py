@@ -1,0 +1,125 @@
+"""What is loaded where, and whether something more fits into the memory budget.
+
+This module owns the ledger of lanes and their models. It is pure bookkeeping: it decides what has
+to go, and the engine tells the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bot.engine.job import Job
+from models.catalog import ModelSpec
+
+_MIB = 2**20
+
+
+@dataclass(slots=True)
+class Resident:
+    """A model in a worker.
+
+    Attributes:
+        memory_mb: What it holds, in MiB.
+        slots: Jobs that it may run at once.
+        last_used: When a job last ran on it, in the caller's seconds.
+    """
+
+    spec: ModelSpec
+    memory_mb: int
+    last_used: float
+    slots: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class LaneState:
+    """One worker's models and jobs.
+
+    A lane works on one model at a time, since two would share the cores and each take twice as
+    long; ``changing`` is set while a model comes or goes.
+    """
+
+    name: str
+    residents: dict[str, Resident] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    changing: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may take a job of any model."""
+        return not self.jobs and not self.changing
+
+    @property
+    def used_mb(self) -> int:
+        return sum(resident.memory_mb for resident in self.residents.values())
+
+    def joinable_model(self) -> str | None:
+        """Return the model that has a slot free beside the jobs that run on it.
+
+        A job with a seed of its own runs alone, so that its batch cannot change its numbers.
+        """
+        if self.changing or not self.jobs or any(is_seeded(job) for job in self.jobs.values()):
+            return None
+        model_id = next(iter(self.jobs.values())).submission.model_id
+        resident = self.residents.get(model_id)
+        return model_id if resident and len(self.jobs) < resident.slots else None
+
+
+Eviction = tuple[LaneState, str]
+"""A model to free: its lane and its id."""
+
+
+class Residency:
+    """All lanes under one memory budget."""
+
+    def __init__(self, lanes: Iterable[LaneState], budget_mb: int) -> None:
+        self.lanes = tuple(lanes)
+        self.budget_mb = budget_mb
+        self._measured_mb: dict[str, int] = {}
+
+    @property
+    def used_mb(self) -> int:
+        return sum(lane.used_mb for lane in self.lanes)
+
+    def fits_ever(self, spec: ModelSpec) -> bool:
+        """Whether a model would fit if it were the only one."""
+        return spec.memory_mb <= self.budget_mb
+
+    def memory_mb(self, spec: ModelSpec) -> int:
+        """Return what to reserve for a model: as declared, or more if more was measured."""
+        return min(max(spec.memory_mb, self._measured_mb.get(spec.id, 0)), self.budget_mb)
+
+    def measured(self, lane: LaneState, model_id: str, rss_bytes: int) -> None:
+        """Learn from a worker's memory once a model is loaded there."""
+        resident = lane.residents[model_id]
+        others = lane.used_mb - resident.memory_mb
+        self._measured_mb[model_id] = rss_bytes // _MIB - others
+        resident.memory_mb = self.memory_mb(resident.spec)
+
+    def room_for(self, spec: ModelSpec) -> list[Eviction] | None:
+        """Return what must go first, least recently used first; None if it cannot fit now."""
+        missing_mb = self.memory_mb(spec) - self.budget_mb + self.used_mb
+        evictions: list[Eviction] = []
+        for lane, resident in self._evictable():
+            if missing_mb <= 0:
+                break
+            evictions.append((lane, resident.spec.id))
+            missing_mb -= resident.memory_mb
+        return evictions if missing_mb <= 0 else None
+
+    def unused_since(self, moment: float) -> list[Eviction]:
+        """Return the idle models that were last used at or before a moment."""
+        return [(lane, r.spec.id) for lane, r in self._evictable() if r.last_used <= moment]
+
+    def oldest_use(self) -> float | None:
+        """Return when the least recently used idle model was last used."""
+        return next((resident.last_used for _, resident in self._evictable()), None)
+
+    def _evictable(self) -> list[tuple[LaneState, Resident]]:
+        idle = [(lane, r) for lane in self.lanes if lane.idle for r in lane.residents.values()]
+        return sorted(idle, key=lambda pair: pair[1].last_used)
+
+
+def is_seeded(job: Job) -> bool:
+    """Whether a member asked for a seed, and so for a repeatable result."""
+    return getattr(job.submission.request, "seed", None) is not None

@@ -1,0 +1,123 @@
+"""The spool: a folder of files under way, so that bytes need not travel through pipes or tables.
+
+This module owns names, checksums and the disk's limits. Names are random and nothing that a member
+wrote becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from models.contracts import MediaInput
+from models.errors import DiskFull, InvalidMedia
+
+_NAME = re.compile(r"[0-9a-f]{32}")
+_BLOCK_BYTES = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Spool:
+    """Files below one folder, shared by the bot and its workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def store(self, data: bytes | Iterable[bytes], filename: str, content_type: str) -> MediaInput:
+        """Write a file that is whole or absent.
+
+        Args:
+            data: The bytes, or blocks of them.
+            filename: The name to show a person.
+            content_type: Type sniffed from the bytes.
+
+        Raises:
+            DiskFull: There is no room.
+        """
+        name = secrets.token_hex(16)
+        temporary = self.folder / f"{name}.part"
+        digest, size = hashlib.sha256(), 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                for block in [data] if isinstance(data, bytes) else data:
+                    file.write(block)
+                    digest.update(block)
+                    size += len(block)
+                _flush(file)
+            temporary.rename(self.folder / name)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise DiskFull from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return MediaInput(name, filename, content_type, size, digest.hexdigest())
+
+    def path(self, media: MediaInput) -> Path:
+        """Return the file of a reference.
+
+        Raises:
+            InvalidMedia: It is gone.
+        """
+        file = self.folder / media.path
+        if not _NAME.fullmatch(media.path) or not file.is_file():
+            raise InvalidMedia("That file is not here any more. Please send it again.")
+        return file
+
+    def checked_path(self, media: MediaInput) -> Path:
+        """Return the file of a reference after comparing its checksum.
+
+        Raises:
+            InvalidMedia: It is gone, or it is not what was stored.
+        """
+        file = self.path(media)
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != media.sha256:
+                raise InvalidMedia("That file was damaged on its way. Please send it again.")
+        return file
+
+    def discard(self, paths: Iterable[str]) -> None:
+        """Delete files, present or not."""
+        for path in paths:
+            if _NAME.fullmatch(path):
+                (self.folder / path).unlink(missing_ok=True)
+
+    def sweep(self, keep: Collection[str], *, older_than_s: float = 0.0) -> int:
+        """Delete what nothing refers to, and return how many files that were.
+
+        Args:
+            keep: Paths that are still referred to.
+            older_than_s: Spare younger files, whose reference may be about to be written.
+        """
+        if not self.folder.is_dir():
+            return 0
+        newest = time.time() - older_than_s
+        orphans = [
+            file
+            for file in self.folder.iterdir()
+            if file.name not in keep and _modified_at(file) <= newest
+        ]
+        for file in orphans:
+            file.unlink(missing_ok=True)
+        return len(orphans)
+
+
+def _flush(file: BinaryIO) -> None:
+    """Bring a file to the disk before a transaction may refer to it."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _modified_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
