@@ -8,12 +8,14 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``format``: of a transcript: txt, srt, vtt or json
 - ``title``: what was worked on, such as the name of a file
 - ``quote``: what was asked, shown above the answer
+- ``notes``: sentences to read with the answer, such as which files were left out
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast, get_args
 
 from bot.delivery.parts import (
@@ -64,6 +66,9 @@ def present(job: Job, outcome: Outcome) -> list[str]:
 
 def parts_of(job: Job, outcome: Outcome) -> list[Part]:
     """Return the parts of an ended job, in the order in which they are sent."""
+    notes = job.submission.presentation.get("notes")
+    if isinstance(notes, list):
+        outcome = replace(outcome, notices=(*map(str, notes), *outcome.notices))
     parts = _parts(job, outcome)
     return _as_new_message(job, parts) if _is_late(job) else parts
 
