@@ -100,7 +100,7 @@ class Privacy:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DELIVERY_TIMEOUT_S):
                 for job_id in job_ids:
-                    while await self._outbox.pending(job_id):
+                    while await self._outbox.pending(job_id):  # noqa: ASYNC110 - rows have no event
                         await asyncio.sleep(_POLL_S)
 
     async def _end_of(self, job_id: str) -> None:
