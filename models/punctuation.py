@@ -13,7 +13,7 @@ CLOSERS = "\"'”’»)]}」』）"
 
 _OPENERS = "\"'“‘«([{「『（"
 _TITLES = ["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "gen", "col", "sgt", "capt", "rev"]
-_SHORTHAND = ["vs", "no", "vol", "fig", "approx", "e.g", "i.e"]
+_SHORTHAND = ["vs", "no", "vol", "fig", "approx", "e.g", "i.e", "etc", "cf"]
 _FOREIGN = ["z.b", "bzw", "ca", "nr", "inkl", "mme", "mlle", "sig", "sra"]
 _ABBREVIATIONS = frozenset([*_TITLES, *_SHORTHAND, *_FOREIGN])
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
@@ -27,11 +27,12 @@ def ends_sentence(word: str, following: str) -> bool:
         following: The next word; empty at the end of the text.
     """
     bare = word.strip().rstrip(CLOSERS)
+    following = following.strip().lstrip(_OPENERS)
     if not bare.endswith(SENTENCE_ENDS):
         return False
-    if not bare.endswith(".") or not following.strip():
+    if bare != word.strip() and following[:1].islower():
+        return False  # "Really?" he said.
+    stem = bare.removesuffix(".").lstrip(_OPENERS)
+    if not following or stem == bare.lstrip(_OPENERS):
         return True
-    stem = bare[:-1].lstrip(_OPENERS)
-    if stem.lower() in _ABBREVIATIONS or (stem != "I" and _INITIALS.fullmatch(stem)):
-        return False
-    return not following.strip().lstrip(_OPENERS)[:1].islower()
+    return stem.lower() not in _ABBREVIATIONS and (stem == "I" or not _INITIALS.fullmatch(stem))
