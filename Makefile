@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/bash -o pipefail
+# The schema as the migrations make it, in an empty database that whatever follows uses too.
+SCHEMA   = rm -f $(VENV)/schema.db*; export SEXTANT_DATABASE_URL=sqlite+aiosqlite:///$(VENV)/schema.db; $(BIN)/alembic upgrade head &&
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -36,7 +38,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m bot db check
+	$(SCHEMA) $(BIN)/alembic check
 
 test: lint models chromium      ## everything that must hold before a change is merged
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadgroup
@@ -57,7 +59,7 @@ bench-peers:                    ## what 'make bench' compares with, in an enviro
 	$(VENV)-peers/bin/python -m pip install -r benchmarks/peers.txt
 
 migrate: $(VENV)/.test          ## write the migration for changed tables: make migrate m="add a column"
-	$(BIN)/alembic revision --autogenerate -m "$(m)"
+	$(SCHEMA) $(BIN)/alembic revision --autogenerate -m "$(m)"
 
 chaos: $(VENV)/.test            ## kill the bot 200 times in mid-delivery
 	SEXTANT_KILLS=200 $(BIN)/pytest tests/e2e/test_kill.py -s --timeout 3600
