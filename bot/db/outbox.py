@@ -48,7 +48,7 @@ class PendingPart:
 
 def outbox_rows(job: Job, parts: Sequence[str]) -> list[OutboxTable]:
     """Return the rows of an ended job, to be added in the transaction that ends it."""
-    now = time.time()
+    now = job.finished_at or time.time()
     anchor = _ANCHORS.dump_json(job.submission.anchor).decode()
     return [
         OutboxTable(
@@ -79,7 +79,7 @@ class OutboxRepository:
             .order_by(func.min(OutboxTable.due_at))
             .limit(limit)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return list(await session.scalars(query))
 
     async def next_due_at(self, after: float) -> float | None:
@@ -87,7 +87,7 @@ class OutboxRepository:
         query = select(func.min(OutboxTable.due_at)).where(
             OutboxTable.state == PENDING, OutboxTable.due_at > after
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             found: float | None = await session.scalar(query)
             return found
 
@@ -98,7 +98,7 @@ class OutboxRepository:
             .where(OutboxTable.job_id == job_id, OutboxTable.state == PENDING)
             .order_by(OutboxTable.position)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [_pending(row) for row in await session.scalars(query)]
 
     async def payloads(self, job_id: str) -> list[str]:
@@ -108,13 +108,13 @@ class OutboxRepository:
             .where(OutboxTable.job_id == job_id, OutboxTable.payload != "")
             .order_by(OutboxTable.position)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return list(await session.scalars(query))
 
     async def open_payloads(self) -> list[str]:
         """Return the parts of all jobs that have one pending: what the spool must keep."""
         query = select(OutboxTable.payload).where(OutboxTable.payload != "")
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return list(await session.scalars(query))
 
     async def messages(self, job_id: str) -> list[int]:
@@ -124,13 +124,13 @@ class OutboxRepository:
             .where(OutboxTable.job_id == job_id, OutboxTable.message_id.is_not(None))
             .order_by(OutboxTable.position)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [found for found in await session.scalars(query) if found is not None]
 
     async def known_messages(self, message_ids: Collection[int]) -> set[int]:
         """Return those of the messages that are recorded as somebody's part."""
         query = select(OutboxTable.message_id).where(OutboxTable.message_id.in_(message_ids))
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return {found for found in await session.scalars(query) if found is not None}
 
     async def mark_sent(self, row: PendingPart, message_id: int | None) -> None:
@@ -179,12 +179,10 @@ class OutboxRepository:
                 await session.execute(
                     update(OutboxTable).where(of_job).values(payload="", anchor="")
                 )
-            await session.commit()
 
     async def _execute(self, statement: Any) -> int:
         async with self._database.session() as session:
             result = cast("CursorResult[Any]", await session.execute(statement))
-            await session.commit()
             return result.rowcount
 
 

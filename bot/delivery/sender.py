@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +50,16 @@ class Sender:
     Args:
         client: The logged-in client.
         spool_dir: Where files of answers are.
-        clock: Unix time in seconds; tells whether an interaction's token still serves.
     """
 
-    def __init__(
-        self, client: discord.Client, spool_dir: Path, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, client: discord.Client, spool_dir: Path) -> None:
         self._client = client
         self._spool_dir = spool_dir
-        self._clock = clock
 
     def token_serves(self, anchor: Anchor) -> bool:
         """Return whether the anchor's interaction token can still be used."""
-        return bool(anchor.token) and self._clock() < anchor.token_expires_at
+        now = discord.utils.utcnow().timestamp()
+        return bool(anchor.token) and now < anchor.token_expires_at
 
     async def edit_anchor(
         self,
