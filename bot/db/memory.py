@@ -49,25 +49,25 @@ class TurnRepository:
         """Write a turn."""
         async with self._database.session() as session:
             await session.merge(TurnTable(**asdict(turn)))
-            await session.commit()
 
     async def replace_answer(self, turn: Turn) -> None:
-        """Write an answer in place of an earlier one to the same message."""
+        """Write an answer in place of an earlier one, unless the question is not there any more."""
         async with self._database.session() as session:
+            if await session.get(TurnTable, turn.answers_id) is None:
+                return
             await session.execute(delete(TurnTable).where(TurnTable.answers_id == turn.answers_id))
             await session.merge(TurnTable(**asdict(turn)))
-            await session.commit()
 
     async def get(self, message_id: int) -> Turn | None:
         """Return the turn that a message is, None when it is not remembered."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await session.get(TurnTable, message_id)
             return _turn(row) if row else None
 
     async def has_conversation(self, conversation_id: int) -> bool:
         """Return whether there is any turn of a conversation."""
         query = select(TurnTable.message_id).where(TurnTable.conversation_id == conversation_id)
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return await session.scalar(query.limit(1)) is not None
 
     async def latest(self, conversation_id: int, *, until: int, limit: int) -> list[Turn]:
@@ -89,13 +89,13 @@ class TurnRepository:
             .order_by(question.desc(), TurnTable.message_id.desc())
             .limit(limit)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [_turn(row) for row in await session.scalars(query)]
 
     async def of_member(self, user_id: int) -> list[Turn]:
         """Return every turn of a member, oldest first."""
         query = select(TurnTable).where(TurnTable.user_id == user_id).order_by(TurnTable.message_id)
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [_turn(row) for row in await session.scalars(query)]
 
     async def delete_messages(self, message_ids: Collection[int]) -> set[int]:
@@ -105,9 +105,7 @@ class TurnRepository:
         )
         async with self._database.session() as session:
             query = delete(TurnTable).where(condition).returning(TurnTable.conversation_id)
-            conversations = set(await session.scalars(query))
-            await session.commit()
-            return conversations
+            return set(await session.scalars(query))
 
     async def delete_channel(self, channel_id: int) -> int:
         """Delete every turn of a channel or thread; return how many."""
@@ -130,7 +128,6 @@ class TurnRepository:
             result = cast(
                 "CursorResult[Any]", await session.execute(delete(TurnTable).where(condition))
             )
-            await session.commit()
             return result.rowcount
 
 

@@ -46,7 +46,7 @@ class SettingRepository:
 
     async def all(self) -> list[StoredSetting]:
         """Return every value of every server."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [
                 StoredSetting(row.guild_id, row.channel_id, row.key, row.value)
                 for row in await session.scalars(select(SettingTable))
@@ -75,7 +75,6 @@ class SettingRepository:
                 )
             elif row is not None:
                 await session.delete(row)
-            await session.commit()
 
     async def changes(self, guild_id: int, limit: int) -> list[SettingChange]:
         """Return the latest changes of a server, newest first."""
@@ -85,7 +84,7 @@ class SettingRepository:
             .order_by(SettingChangeTable.id.desc())
             .limit(limit)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [
                 SettingChange(
                     guild_id=row.guild_id,
@@ -106,6 +105,6 @@ class SettingRepository:
             SettingChangeTable.channel_id.in_((0, channel_id)),
             SettingChangeTable.key == key,
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             found: float | None = await session.scalar(query)
             return found
