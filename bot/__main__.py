@@ -1,0 +1,204 @@
+"""The command line: run, demo, doctor, models, db.
+
+This module owns the arguments. Each command imports what it needs when it is called, so that all
+of them start fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.settings import CONFIG_FOLDER, Settings, SettingsError, read_settings
+from models.catalog import Catalog, CatalogError
+from models.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.weights import WeightStore
+
+OK, FAILED, MISCONFIGURED = 0, 1, 78
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return MISCONFIGURED
+    try:
+        code: int = options.command(settings, options)
+    except (CatalogError, ModelUnavailable) as error:
+        print(error, file=sys.stderr)
+        return MISCONFIGURED
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bot",
+        description="Sextant, a Discord bot for generative AI on your own hardware.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run against Discord with DISCORD_TOKEN")
+    run.set_defaults(command=_run)
+
+    demo = commands.add_parser("demo", help="try the bot in a simulated Discord, without a token")
+    demo.add_argument("--once", action="store_true", help="play the tour, write it down and exit")
+    demo.add_argument("--port", type=int, default=8765, help="of the page (default: %(default)s)")
+    demo.add_argument(
+        "--output", type=Path, default=Path("demo-output"), help="of --once (default: %(default)s)"
+    )
+    demo.set_defaults(command=_demo)
+
+    doctor = commands.add_parser("doctor", help="say what is missing and how to mend it")
+    doctor.add_argument("--offline", action="store_true", help="leave out what asks Discord")
+    doctor.set_defaults(command=_doctor)
+
+    _add_models(commands.add_parser("models", help="list, fetch, check and remove weights"))
+    _add_db(commands.add_parser("db", help="the database's schema"))
+    return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="show all models").set_defaults(command=_models_list)
+    for name, command, text in (
+        ("pull", _models_pull, "fetch weights; without an ID those of the profile"),
+        ("verify", _models_verify, "check installed weights; without an ID all of them"),
+        ("remove", _models_remove, "delete weights and what was converted from them"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("id", nargs="+" if name == "remove" else "*", metavar="ID")
+        action.set_defaults(command=command)
+
+
+def _add_db(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("upgrade", help="bring it to this version").set_defaults(command=_db_upgrade)
+    actions.add_parser("check", help="say which version it has").set_defaults(command=_db_check)
+
+
+# --------------------------------------------------------------------------- run, demo, doctor
+
+
+def _run(settings: Settings, _: argparse.Namespace) -> int:
+    from bot.run import main as run
+
+    return run(settings)
+
+
+def _demo(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.demo.run import main as demo
+
+    return demo(settings, once=options.once, port=options.port, output=options.output)
+
+
+def _doctor(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.doctor import main as doctor
+
+    return doctor(settings, offline=options.offline)
+
+
+# --------------------------------------------------------------------------- models
+
+
+def _open_models(settings: Settings) -> tuple[Catalog, WeightStore]:
+    from models.weights import WeightStore
+
+    return Catalog.read(CONFIG_FOLDER), WeightStore(settings.models_dir)
+
+
+def _models_list(settings: Settings, _: argparse.Namespace) -> int:
+    catalog, store = _open_models(settings)
+    defaults = set(catalog.profile(settings.profile).defaults.values())
+    for spec in catalog.all():
+        mark = "installed" if store.is_installed(spec) else "-"
+        star = "*" if spec.id in defaults else " "
+        size = f"{spec.download_mb} MB" if spec.download_mb else ""
+        print(f"{star} {spec.modality:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
+        print(f"    {spec.description}")
+    print(f"\n* default of the profile `{settings.profile}`")
+    return OK
+
+
+def _models_pull(settings: Settings, options: argparse.Namespace) -> int:
+    from models.weights import PullFailed
+
+    catalog, store = _open_models(settings)
+    ids = options.id or list(catalog.profile(settings.profile).defaults.values())
+    for spec in map(catalog.get, ids):
+        try:
+            store.pull(spec, lambda line: print(line, flush=True))
+        except PullFailed as error:
+            print(error, file=sys.stderr)
+            return FAILED
+    return OK
+
+
+def _models_verify(settings: Settings, options: argparse.Namespace) -> int:
+    catalog, store = _open_models(settings)
+    ids = options.id or [spec.id for spec in catalog.all() if store.is_installed(spec)]
+    code = OK
+    for spec in map(catalog.get, ids):
+        problems = store.verify(spec)
+        print(f"{spec.id}: {'; '.join(problems) or 'fine'}")
+        code = FAILED if problems else code
+    return code
+
+
+def _models_remove(settings: Settings, options: argparse.Namespace) -> int:
+    catalog, store = _open_models(settings)
+    for spec in map(catalog.get, options.id):
+        store.remove(spec)
+        print(f"{spec.id}: removed")
+    return OK
+
+
+# --------------------------------------------------------------------------- db
+
+
+def _db_upgrade(settings: Settings, _: argparse.Namespace) -> int:
+    import asyncio
+
+    from bot.db.session import Database, DatabaseUnavailable, InstanceRunning, newest_revision
+
+    async def open_once() -> None:
+        database = Database(settings.database)
+        await database.open()
+        await database.close()
+
+    try:
+        asyncio.run(open_once())
+    except (DatabaseUnavailable, InstanceRunning) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    print(f"The database has the schema of this version, {newest_revision()}.")
+    return OK
+
+
+def _db_check(settings: Settings, _: argparse.Namespace) -> int:
+    from alembic.util import CommandError
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DBAPIError
+
+    from bot.db.session import schema_differences
+
+    try:
+        schema_differences(make_url(settings.database))
+    except (CommandError, DBAPIError) as error:
+        print(f"{error}\n`python -m bot db upgrade` brings it up to date.", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

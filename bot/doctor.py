@@ -1,0 +1,283 @@
+"""What is missing before the bot can serve, and how to mend it.
+
+This module owns the checks of ``python -m bot doctor``. It changes nothing, loads no model and
+never imports torch: hardware is asked of the operating system and of ``nvidia-smi``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from bot.invite import PERMISSIONS, invite_url
+from bot.settings import CONFIG_FOLDER, Settings
+from models.catalog import Catalog, ModelSpec, Profile
+from models.weights import WeightStore
+
+if TYPE_CHECKING:
+    import discord
+
+_SPARE_DISK_MB: Final = 1000
+"""Room for the database, the spool and converted weights beside what has yet to be fetched."""
+
+_LIBRARIES: Final = {
+    "onnxruntime-genai": ("onnxruntime_genai", "onnx", "onnx_ir", "transformers", "gguf"),
+    "transformers": ("torch", "transformers", "accelerate", "gguf"),
+    "openai": ("aiohttp",),
+    "coqui": ("torch", "TTS", "six", "torchcodec"),
+    "hibari": ("onnxruntime", "numpy"),
+    "faster-whisper": ("faster_whisper", "ctranslate2"),
+}
+"""What a backend imports when it loads."""
+
+
+class Level(StrEnum):
+    """How bad a finding is; only FAIL keeps the bot from serving."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding with its remedy, which is empty when nothing needs one."""
+
+    level: Level
+    subject: str
+    finding: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the machine has: ``memory_mb`` in all, ``gpus`` by name with their memory in MB."""
+
+    cores: int
+    memory_mb: int
+    gpus: tuple[tuple[str, int], ...]
+
+
+def main(settings: Settings, *, offline: bool = False) -> int:
+    """Print every check and return 0 when nothing blocks."""
+    checks = []
+    for check in _checks(settings, offline=offline):
+        print(f"{check.level:<5} {check.subject:<12} {check.finding}")  # noqa: T201
+        if check.remedy:
+            print(f"{'':<18} -> {check.remedy}")  # noqa: T201
+        checks.append(check)
+    blocking = sum(check.level is Level.FAIL for check in checks)
+    verdict = "Ready: `python -m bot run`." if not blocking else f"{blocking} to mend first."
+    print(f"\n{verdict}")  # noqa: T201
+    return 1 if blocking else 0
+
+
+def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
+    catalog = Catalog.read(CONFIG_FOLDER)
+    profile = catalog.profile(settings.profile)
+    store = WeightStore(settings.models_dir)
+    chosen = [catalog.get(model_id) for model_id in profile.defaults.values()]
+    yield from check_libraries(chosen)
+    hardware = read_hardware()
+    yield from check_hardware(hardware, catalog, settings.profile)
+    yield from check_models(chosen, store)
+    missing_mb = sum(spec.download_mb for spec in chosen if not store.is_installed(spec))
+    yield check_disk(settings, missing_mb)
+    yield check_database(settings)
+    yield from check_discord(settings, offline=offline)
+
+
+# --------------------------------------------------------------------------- this machine
+
+
+def check_libraries(specs: list[ModelSpec]) -> Iterator[Check]:
+    """The packages of the bot and of the backends that the profile uses are there."""
+    yield Check(Level.OK, "Python", ".".join(map(str, sys.version_info[:3])))
+    try:
+        found = ", ".join(f"{name} {version(name)}" for name in ("discord.py", "SQLAlchemy", "av"))
+    except PackageNotFoundError as error:
+        yield Check(Level.FAIL, "packages", f"{error.name} is missing", "pip install -e .")
+        return
+    yield Check(Level.OK, "packages", found)
+    for spec in specs:
+        if missing := [name for name in _LIBRARIES[spec.backend] if find_spec(name) is None]:
+            finding = f"{spec.id} needs {', '.join(missing)}"
+            yield Check(Level.FAIL, "packages", finding, f"pip install -e '.[{spec.modality}]'")
+
+
+def read_hardware() -> Hardware:
+    """Ask the operating system, and nvidia-smi where there is one."""
+    cores = len(os.sched_getaffinity(0))
+    return Hardware(cores, psutil.virtual_memory().total // 1_000_000, tuple(_gpus()))
+
+
+def _gpus() -> Iterator[tuple[str, int]]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(  # noqa: S603
+            query, capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return
+    for line in answer.splitlines():
+        name, _, memory_mib = line.rpartition(",")
+        if memory_mib.strip().isdigit():
+            yield name.strip(), int(memory_mib) * 1024 * 1024 // 1_000_000
+
+
+def propose(hardware: Hardware, profiles: dict[str, Profile]) -> str:
+    """Name the profile that makes the most of a machine."""
+    largest_gpu_mb = max((memory_mb for _, memory_mb in hardware.gpus), default=0)
+    if largest_gpu_mb >= profiles["gpu-8gb"].memory_mb:
+        return "gpu-8gb"
+    roomy = hardware.memory_mb >= 2 * profiles["cpu"].memory_mb and hardware.cores >= 4
+    return "cpu" if roomy else "embedded"
+
+
+def check_hardware(hardware: Hardware, catalog: Catalog, chosen: str) -> Iterator[Check]:
+    """The machine carries the chosen profile; another may suit it better."""
+    gpus = ", ".join(f"{name} ({memory_mb} MB)" for name, memory_mb in hardware.gpus) or "no GPU"
+    finding = f"{hardware.cores} cores, {hardware.memory_mb} MB of memory, {gpus}"
+    yield Check(Level.OK, "hardware", finding)
+    profile, proposed = catalog.profile(chosen), propose(hardware, catalog.profiles)
+    remedy = "" if chosen == proposed else f"This machine suits `{proposed}`: SEXTANT_PROFILE."
+    if hardware.memory_mb < profile.memory_mb and not hardware.gpus:
+        finding = f"`{chosen}` needs {profile.memory_mb} MB of memory"
+        yield Check(Level.WARN, "profile", finding, remedy)
+    else:
+        yield Check(Level.OK, "profile", f"`{chosen}`: {profile.description}", remedy)
+
+
+def check_models(specs: list[ModelSpec], store: WeightStore) -> Iterator[Check]:
+    """The profile's models are there."""
+    for spec in specs:
+        if store.is_installed(spec):
+            yield Check(Level.OK, "model", f"{spec.id} for {spec.modality}")
+            continue
+        remedy = f"python -m bot models pull {spec.id}"
+        yield Check(Level.FAIL, "model", f"{spec.id} is not installed", remedy)
+
+
+def check_disk(settings: Settings, missing_mb: int) -> Check:
+    """The data folder can be written, and has room for what has yet to be fetched."""
+    folder = settings.data_dir.absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        remedy = "Set SEXTANT_DATA_DIR to a folder that the bot may write."
+        return Check(Level.FAIL, "disk", f"{folder} cannot be written", remedy)
+    free_mb = shutil.disk_usage(there).free // 1_000_000
+    finding = f"{free_mb} MB free in {folder}"
+    if free_mb < _SPARE_DISK_MB + 3 * missing_mb:
+        remedy = "Free some, or set SEXTANT_DATA_DIR to a larger disk."
+        return Check(
+            Level.FAIL if free_mb < _SPARE_DISK_MB else Level.WARN, "disk", finding, remedy
+        )
+    return Check(Level.OK, "disk", finding)
+
+
+def check_database(settings: Settings) -> Check:
+    """The database can be opened, and has this version's schema."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DBAPIError
+
+    from bot.db.session import Database, newest_revision
+
+    async def revision() -> str | None:
+        database = Database(settings.database)
+        try:
+            return await database.revision()
+        finally:
+            await database.close()
+
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return Check(Level.OK, "database", "made at the first start")
+    try:
+        found = asyncio.run(revision())
+    except (DBAPIError, OSError) as error:
+        finding = f"cannot be opened: {getattr(error, 'orig', None) or error}"
+        return Check(Level.FAIL, "database", finding, "Look at SEXTANT_DATABASE_URL.")
+    if found == newest_revision():
+        return Check(Level.OK, "database", f"schema {found}")
+    return Check(Level.WARN, "database", f"schema {found}", "python -m bot db upgrade")
+
+
+# --------------------------------------------------------------------------- Discord
+
+
+def check_discord(settings: Settings, *, offline: bool) -> Iterator[Check]:
+    """The token is good, messages may be read, and every server grants what is needed."""
+    token = settings.token.get_secret_value()
+    if not token:
+        remedy = (
+            "Create an application at https://discord.com/developers/applications, copy the token "
+            "of its bot, and write DISCORD_TOKEN=... into .env."
+        )
+        yield Check(Level.FAIL, "token", "DISCORD_TOKEN is not set", remedy)
+    elif offline:
+        yield Check(Level.OK, "token", "set; Discord was not asked")
+    else:
+        yield from asyncio.run(_ask_discord(token))
+
+
+async def _ask_discord(token: str) -> list[Check]:
+    import aiohttp
+    import discord
+
+    async with discord.Client(intents=discord.Intents.none()) as client:
+        try:
+            await client.login(token)
+            application = await client.application_info()
+            servers = await client.http.get_guilds(200)
+        except discord.LoginFailure:
+            remedy = "Copy it anew from the developer portal: Bot, Reset Token."
+            return [Check(Level.FAIL, "token", "Discord refuses it", remedy)]
+        except (aiohttp.ClientError, discord.HTTPException, OSError) as error:
+            finding = f"Discord cannot be asked ({type(error).__name__})"
+            return [Check(Level.WARN, "token", finding, "Look at the network, then try again.")]
+    checks = [Check(Level.OK, "token", f"belongs to {application.name}"), _intents(application)]
+    checks += [_server(server["name"], int(server["permissions"])) for server in servers]
+    url = invite_url(application.id)
+    if not servers:
+        checks.append(Check(Level.WARN, "servers", "the bot is in none yet", f"Invite it: {url}"))
+    else:
+        checks.append(Check(Level.OK, "invite", url))
+    return checks
+
+
+def _intents(application: discord.AppInfo) -> Check:
+    flags = application.flags
+    if flags.gateway_message_content or flags.gateway_message_content_limited:
+        return Check(Level.OK, "intents", "message content may be read")
+    remedy = "Switch on Message Content Intent in the developer portal, under Bot."
+    return Check(Level.FAIL, "intents", "message content is switched off", remedy)
+
+
+def _server(name: str, granted: int) -> Check:
+    from discord import Permissions
+
+    permissions = Permissions(granted)
+    missing = [
+        flag.replace("_", " ")
+        for flag, wanted in PERMISSIONS
+        if wanted and not getattr(permissions, flag)
+    ]
+    if not missing or permissions.administrator:
+        return Check(Level.OK, "server", name)
+    remedy = "Grant it to the bot's role, or invite the bot anew."
+    return Check(Level.WARN, "server", f"{name} does not grant: {', '.join(missing)}", remedy)
