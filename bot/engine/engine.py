@@ -26,7 +26,7 @@ from bot.engine.job import (
     Waiting,
     new_job_id,
 )
-from bot.engine.journal import Journal, insist
+from bot.engine.journal import Journal, JournalUnavailable, insist
 from bot.engine.lane import WorkerLost
 from bot.engine.port import WorkerPort
 from bot.engine.scheduler import Placement, Scheduler
@@ -40,6 +40,7 @@ from models.errors import (
     LimitReached,
     ModelUnavailable,
     OutOfMemory,
+    ResourceExhausted,
     WorkerCrashed,
 )
 
@@ -121,7 +122,7 @@ class Engine:
         Raises:
             LimitReached: The queue is full, or the bot is stopping.
             ModelUnavailable: The model is unknown, or larger than the memory budget.
-            JournalUnavailable: It could not be written down.
+            ResourceExhausted: It could not be written down.
         """
         self._check_model(submission.model_id)
         if self._draining:
@@ -129,7 +130,13 @@ class Engine:
         if len(self._scheduler.queue) >= self._settings.queue_limit:
             raise LimitReached("Too many jobs are waiting here. Please try again in a while.")
         job = Job(new_job_id(), submission)
-        written = await self._journal.create(job)
+        try:
+            written = await self._journal.create(job)
+        except JournalUnavailable as error:
+            _log.warning("a job was refused, since the journal is out of reach: %s", error)
+            raise ResourceExhausted(
+                "I can't write new jobs down at the moment. Please try again in a minute."
+            ) from error
         if written.id != job.id:
             return self._jobs.get(written.id, written)
         self._jobs[job.id] = job

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from models.contracts import MediaInput
 from models.errors import DiskFull, InvalidMedia
 
-_NAME = re.compile(r"[0-9a-f]{32}")
+_NAME = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -108,6 +108,11 @@ class Spool:
         for file in orphans:
             file.unlink(missing_ok=True)
         return len(orphans)
+
+
+def paths_in(text: str) -> list[str]:
+    """Return the spool paths in a text, such as a stored request or part."""
+    return _NAME.findall(text)
 
 
 def _flush(file: BinaryIO) -> None:

@@ -1,0 +1,284 @@
+"""The jobs: the engine's journal, the usage log, and what it says about a member.
+
+This module owns the tables ``jobs`` and ``job_payloads``. It must not decide what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import CursorResult, Executable, Select, delete, func, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.db.outbox import outbox_rows
+from bot.db.session import Database
+from bot.db.tables import JobPayloadTable, JobTable, OutboxTable, RecipeTable
+from bot.engine.job import Job, JobState, Outcome, Submission
+from bot.engine.journal import JournalUnavailable
+from bot.engine.spool import paths_in
+
+_log = logging.getLogger(__name__)
+
+_SUBMISSIONS: TypeAdapter[Submission] = TypeAdapter(Submission)
+_LIVE = (JobState.QUEUED, JobState.RUNNING)
+_UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFigures:
+    """What a member used of one modality.
+
+    Attributes:
+        jobs: How many jobs ended, well or not.
+        units: Sum of ``unit``, such as tokens; of jobs that were done.
+        seconds: Time for which a worker was busy with them, in seconds.
+    """
+
+    modality: str
+    unit: str | None
+    jobs: int
+    units: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A row of the usage log, as a member may export it. Times are Unix seconds."""
+
+    id: str
+    guild_id: int
+    channel_id: int
+    modality: str
+    model_id: str
+    state: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    units: float | None
+    unit: str | None
+    error_kind: str | None
+
+
+class JobRepository:
+    """The journal of the engine, and the figures that it leaves."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ----------------------------------------------------------------- the journal
+
+    async def create(self, job: Job) -> Job:
+        """Write a new job down; return the earlier one when its source key is known.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        try:
+            async with self._writing() as session:
+                session.add(_row(job))
+                await session.flush()
+                payload = _SUBMISSIONS.dump_json(job.submission).decode()
+                session.add(JobPayloadTable(job_id=job.id, payload=payload))
+        except IntegrityError:
+            return await self._earlier(job.submission)
+        return job
+
+    async def started(self, job: Job) -> None:
+        """Note that an attempt began.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        await self._update(job, attempt=job.attempt, started_at=job.started_at)
+
+    async def requeued(self, job: Job) -> None:
+        """Note that a job waits again.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        await self._update(job)
+
+    async def finished(self, job: Job, outcome: Outcome, parts: Sequence[str]) -> None:
+        """Note the end and what is to be delivered, and drop the request, in one transaction.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        usage = outcome.result.usage if outcome.result else None
+        values = {
+            "state": outcome.state,
+            "started_at": job.started_at,
+            "finished_at": job.finished_at,
+            "load_s": job.load_s,
+            "units": usage.amount if usage else None,
+            "unit": usage.unit if usage else None,
+            "error_kind": outcome.error.kind if outcome.error else None,
+        }
+        async with self._writing() as session:
+            if not await _changed(session, update(JobTable).filter_by(id=job.id).values(**values)):
+                _log.info("job %s ended after its member's data had been deleted", job.id)
+                return
+            await session.execute(delete(JobPayloadTable).filter_by(job_id=job.id))
+            session.add_all(outbox_rows(job, parts))
+
+    async def unfinished(self) -> list[Job]:
+        """Return the jobs that were waiting or running, in the order in which they came.
+
+        A job that another version wrote and this one cannot read is closed as failed.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        statement = (
+            select(JobTable, JobPayloadTable.payload)
+            .outerjoin(JobPayloadTable, JobPayloadTable.job_id == JobTable.id)
+            .where(JobTable.state.in_(_LIVE))
+            .order_by(JobTable.created_at, JobTable.id)
+        )
+        jobs, unreadable = [], []
+        async with self._writing() as session:
+            for row, payload in await session.execute(statement):
+                try:
+                    jobs.append(_job(row, _SUBMISSIONS.validate_json(payload or "")))
+                except ValidationError:
+                    unreadable.append(row.id)
+            if unreadable:
+                _log.error("jobs that cannot be read any more: %s", ", ".join(unreadable))
+                closed = {"state": JobState.FAILED, "error_kind": _UNREADABLE}
+                of_those = JobTable.id.in_(unreadable)
+                await session.execute(update(JobTable).where(of_those).values(closed))
+        return jobs
+
+    async def media_in_use(self) -> set[str]:
+        """Return the spool paths that a job, an undelivered part or a recipe refers to.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        columns = (JobPayloadTable.payload, OutboxTable.payload, RecipeTable.request)
+        found: set[str] = set()
+        async with self._reading() as session:
+            for column in columns:
+                async for text in await session.stream_scalars(select(column)):
+                    found.update(paths_in(text))
+        return found
+
+    # ----------------------------------------------------------------- figures
+
+    async def usage(self, user_id: int, since: float) -> list[UsageFigures]:
+        """Return what a member used since a moment (Unix seconds), by modality and unit."""
+        busy_s = JobTable.finished_at - JobTable.started_at - JobTable.load_s
+        statement = (
+            select(
+                JobTable.modality,
+                func.max(JobTable.unit),
+                func.count(),
+                func.sum(JobTable.units),
+                func.sum(busy_s),
+            )
+            .where(JobTable.user_id == user_id, JobTable.created_at >= since)
+            .where(JobTable.state.not_in(_LIVE))
+            .group_by(JobTable.modality)
+            .order_by(JobTable.modality)
+        )
+        async with self._reading() as session:
+            return [
+                UsageFigures(modality, unit, jobs, units or 0.0, seconds or 0.0)
+                for modality, unit, jobs, units, seconds in await session.execute(statement)
+            ]
+
+    async def of_member(self, user_id: int) -> list[JobRow]:
+        """Return a member's rows of the usage log, oldest first."""
+        statement = _exported().where(JobTable.user_id == user_id).order_by(JobTable.created_at)
+        async with self._reading() as session:
+            return [JobRow(*row) for row in await session.execute(statement)]
+
+    async def delete_member(self, user_id: int) -> int:
+        """Delete a member's jobs with their requests and undelivered parts; return how many."""
+        async with self._writing() as session:
+            return await _changed(session, delete(JobTable).where(JobTable.user_id == user_id))
+
+    async def delete_before(self, moment: float) -> int:
+        """Delete the jobs that ended before a moment (Unix seconds); return how many."""
+        async with self._writing() as session:
+            return await _changed(session, delete(JobTable).where(JobTable.finished_at < moment))
+
+    # ----------------------------------------------------------------- inside
+
+    async def _earlier(self, submission: Submission) -> Job:
+        async with self._reading() as session:
+            statement = select(JobTable).filter_by(source_key=submission.source_key)
+            return _job((await session.scalars(statement)).one(), submission)
+
+    async def _update(self, job: Job, **values: object) -> None:
+        async with self._writing() as session:
+            statement = update(JobTable).filter_by(id=job.id).values(state=job.state, **values)
+            await session.execute(statement)
+
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncSession]:
+        with _translated():
+            async with self._database.session() as session:
+                yield session
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        with _translated():
+            async with self._database.reading() as session:
+                yield session
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Tell the engine in its own words that the database is out of reach."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        raise JournalUnavailable(str(getattr(error, "orig", None) or error)) from error
+
+
+async def _changed(session: AsyncSession, statement: Executable) -> int:
+    """Execute a statement and return how many rows it changed."""
+    return cast("CursorResult[Any]", await session.execute(statement)).rowcount
+
+
+def _row(job: Job) -> JobTable:
+    submission, who = job.submission, job.submission.requester
+    return JobTable(
+        id=job.id,
+        source_key=submission.source_key,
+        user_id=who.user_id,
+        guild_id=who.guild_id,
+        channel_id=who.channel_id,
+        modality=job.modality,
+        model_id=submission.model_id,
+        state=job.state,
+        created_at=job.created_at,
+    )
+
+
+def _job(row: JobTable, submission: Submission) -> Job:
+    return Job(
+        id=row.id,
+        submission=submission,
+        state=JobState(row.state),
+        attempt=row.attempt,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        load_s=row.load_s,
+    )
+
+
+def _exported() -> Select[Any]:
+    """Select what ``JobRow`` shows."""
+    return select(*(getattr(JobTable, field.name) for field in fields(JobRow)))
