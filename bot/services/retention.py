@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
+from bot.engine.journal import JournalUnavailable
 from bot.services.memory import Memory
 from bot.services.recipes import RecipeService
 from bot.settings import PrivacySettings
@@ -60,7 +61,7 @@ class Retention:
         while True:
             try:
                 swept = await self.sweep()
-            except SQLAlchemyError:
+            except (SQLAlchemyError, JournalUnavailable):
                 _log.warning("could not delete what is too old; will try again", exc_info=True)
             else:
                 _log.debug("deleted what is too old: %s", swept)
