@@ -15,6 +15,7 @@ import discord
 from discord import app_commands
 
 from bot.delivery.replies import answer_message, is_expired, reply, send_directly, shorten
+from bot.engine.journal import JournalUnavailable
 from models.errors import HandlerError
 
 _log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ def _foreseen(error: BaseException) -> str | None:
     match error:
         case HandlerError():
             return error.user_message
+        case JournalUnavailable():
+            return "My database is busy, so nothing was begun. Please try again in a moment."
         case app_commands.AppCommandError():
             return _refused_command(error)
         case discord.Forbidden():

@@ -21,7 +21,7 @@ class InstanceRepository:
 
     async def get(self, key: str) -> str | None:
         """Return a fact, None when it was never set."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await session.get(InstanceTable, key)
             return row.value if row else None
 
@@ -29,11 +29,10 @@ class InstanceRepository:
         """Write a fact."""
         async with self._database.session() as session:
             await session.merge(InstanceTable(key=key, value=value))
-            await session.commit()
 
     async def cursors(self) -> dict[int, int]:
         """Return the last message that was looked at, by channel."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             rows = await session.scalars(select(ChannelCursorTable))
             return {row.channel_id: row.message_id for row in rows}
 
@@ -49,7 +48,6 @@ class InstanceRepository:
                 )
             else:
                 row.message_id = max(row.message_id, message_id)
-            await session.commit()
 
     async def forget_cursors(self, channel_ids: Sequence[int]) -> None:
         """Delete the cursors of channels that are not looked at any more."""
@@ -57,4 +55,3 @@ class InstanceRepository:
             await session.execute(
                 delete(ChannelCursorTable).where(ChannelCursorTable.channel_id.in_(channel_ids))
             )
-            await session.commit()

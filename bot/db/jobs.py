@@ -172,6 +172,16 @@ class JobRepository:
 
     # ----------------------------------------------------------------- figures
 
+    async def knows(self, source_key: str) -> bool:
+        """Return whether a job was submitted under a source key, now or earlier.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        async with self._reading() as session:
+            statement = select(JobTable.id).filter_by(source_key=source_key)
+            return await session.scalar(statement) is not None
+
     async def usage(self, user_id: int, since: float) -> list[UsageFigures]:
         """Return what a member used since a moment (Unix seconds), by modality and unit."""
         busy_s = JobTable.finished_at - JobTable.started_at - JobTable.load_s

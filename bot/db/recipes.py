@@ -41,11 +41,10 @@ class RecipeRepository:
         """Write a recipe; one of the same id is replaced."""
         async with self._database.session() as session:
             await session.merge(RecipeTable(**asdict(recipe)))
-            await session.commit()
 
     async def get(self, recipe_id: str, now: float) -> StoredRecipe | None:
         """Return a recipe, None when there is none or it has expired by ``now``."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await session.get(RecipeTable, recipe_id)
             return _stored(row) if row and row.expires_at > now else None
 
@@ -56,8 +55,18 @@ class RecipeRepository:
             .where(RecipeTable.user_id == user_id)
             .order_by(RecipeTable.created_at)
         )
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [_stored(row) for row in await session.scalars(query)]
+
+    async def presentations(self) -> dict[str, str]:
+        """Return the presentation of every recipe, by id."""
+        async with self._database.reading() as session:
+            rows = await session.execute(select(RecipeTable.id, RecipeTable.presentation))
+            return {row.id: row.presentation for row in rows}
+
+    async def delete(self, recipe_ids: Collection[str]) -> int:
+        """Delete recipes; return how many."""
+        return await self._delete(RecipeTable.id.in_(recipe_ids))
 
     async def delete_expired(self, now: float) -> int:
         """Delete what has expired by ``now``; return how many."""
@@ -75,7 +84,6 @@ class RecipeRepository:
     async def _delete(self, condition: Any) -> int:
         async with self._database.session() as session:
             result = await session.execute(delete(RecipeTable).where(condition))
-            await session.commit()
             return cast("CursorResult[Any]", result).rowcount
 
 

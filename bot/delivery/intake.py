@@ -7,6 +7,7 @@ It must not know what a modality means: cogs hand over a request, or something t
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class Intake:
 
     Attributes:
         known: Whether a source key has been submitted, in this run of the bot or a former one.
+        clock: Unix time in seconds.
     """
 
     catalog: Catalog
@@ -64,6 +66,7 @@ class Intake:
     recipes: RecipeService
     live: Follower
     known: Callable[[str], Awaitable[bool]]
+    clock: Callable[[], float] = time.time
     _entering: Counter[int] = field(default_factory=Counter)
     _arriving: set[str] = field(default_factory=set)
     _deleted: set[int] = field(default_factory=set)
@@ -158,7 +161,8 @@ class Intake:
         requester = requester_of(interaction)
         self.check(requester, model.modality, settings_channel(interaction.channel))
         with self._counted(requester):
-            anchor = await _defer(interaction, ephemeral=ephemeral)
+            anchor = await _acknowledge(interaction, ephemeral=ephemeral)
+            anchor = replace(anchor, token_expires_at=self.clock() + _TOKEN_LIFETIME_S)
             request = await work() if callable(work) else work
             key = f"{interaction.id}:{purpose}"
             return await self._submit(
@@ -266,11 +270,12 @@ def requester_of(interaction: discord.Interaction[Any]) -> Requester:
     return Requester(interaction.user.id, interaction.guild_id or 0, interaction.channel_id or 0)
 
 
-async def _defer(interaction: discord.Interaction[Any], *, ephemeral: bool) -> Anchor:
+async def _acknowledge(interaction: discord.Interaction[Any], *, ephemeral: bool) -> Anchor:
     message_id: int | None = None
     try:
-        response = await interaction.response.defer(ephemeral=ephemeral, thinking=True)
-        message_id = response.message_id if response else None
+        if not interaction.response.is_done():
+            response = await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+            message_id = response.message_id if response else None
     except discord.HTTPException as error:
         # A repeated call after a lost answer, or the same interaction once more: the source key
         # tells which.
@@ -283,6 +288,5 @@ async def _defer(interaction: discord.Interaction[Any], *, ephemeral: bool) -> A
         message_id=message_id,
         application_id=interaction.application_id,
         token=interaction.token,
-        token_expires_at=interaction.created_at.timestamp() + _TOKEN_LIFETIME_S,
         ephemeral=ephemeral,
     )

@@ -97,7 +97,7 @@ async def _fill_deferred(
     await interaction.edit_original_response(content=content, attachments=files, **message)
 
 
-async def send_directly(person: discord.abc.User, content: str) -> None:
+async def send_directly(person: discord.User | discord.Member, content: str) -> None:
     """Send a direct message, if the person takes any."""
     try:
         await person.send(shorten(content))

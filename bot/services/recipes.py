@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bot.db.recipes import RecipeRepository, StoredRecipe
@@ -76,29 +76,11 @@ class RecipeService:
             InvalidRequest: It was stored by a version that this one cannot read.
         """
         row = await self._repository.get(recipe_id, time.time())
-        if row is None:
-            return None
-        return Recipe(
-            id=row.id,
-            owner=Requester(row.user_id, row.guild_id, row.channel_id),
-            model_id=row.model_id,
-            request=load_request(row.request),
-            presentation=json.loads(row.presentation),
-        )
+        return _recipe(row) if row else None
 
     async def of_member(self, user_id: int) -> list[StoredRecipe]:
-        """Return a member's recipes, oldest first."""
+        """Return a member's recipes as they are stored, oldest first."""
         return await self._repository.of_member(user_id)
-
-    async def delete_conversations(self, conversation_ids: Iterable[int]) -> int:
-        """Delete the recipes that carry what was said in conversations; return how many."""
-        return await self._repository.delete_containing(
-            [
-                f"{json.dumps({CONVERSATION: conversation_id})[1:-1]}{end}"
-                for conversation_id in conversation_ids
-                for end in ",}"
-            ]
-        )
 
     async def delete_expired(self) -> int:
         """Delete what is too old; return how many."""
@@ -107,3 +89,22 @@ class RecipeService:
     async def delete_member(self, user_id: int) -> int:
         """Delete everything of a member; return how many."""
         return await self._repository.delete_member(user_id)
+
+    async def delete_conversations(self, conversation_ids: Collection[int]) -> int:
+        """Delete what repeats a part of these conversations, whoever asked; return how many."""
+        found = [
+            recipe_id
+            for recipe_id, presentation in (await self._repository.presentations()).items()
+            if json.loads(presentation).get(CONVERSATION) in conversation_ids
+        ]
+        return await self._repository.delete(found)
+
+
+def _recipe(row: StoredRecipe) -> Recipe:
+    return Recipe(
+        id=row.id,
+        owner=Requester(row.user_id, row.guild_id, row.channel_id),
+        model_id=row.model_id,
+        request=load_request(row.request),
+        presentation=json.loads(row.presentation),
+    )

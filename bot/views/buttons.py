@@ -25,9 +25,9 @@ from models.contracts import Request, SpeechRequest, TextRequest
 from models.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from bot.client import Sextant
+    from bot.services.container import Services
 
-    Press = discord.Interaction[Sextant]
+Press = discord.Interaction[Any]
 
 
 class _Button(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"sx\d+:none"):
@@ -68,7 +68,7 @@ class StopButton(_Button, template=STOP_TEMPLATE):
     name = "stop"
 
     async def pressed(self, interaction: Press) -> None:
-        engine = interaction.client.services.engine
+        engine = _services(interaction).engine
         job = _find(engine.jobs(), self._fields["job"])
         if job is not None:
             _require_owner(interaction, job.submission.requester.user_id, "stop this")
@@ -84,7 +84,7 @@ class AgainButton(_Button, template=AGAIN_TEMPLATE):
 
     async def pressed(self, interaction: Press) -> None:
         _require_owner(interaction, int(self._fields["user"]), "repeat this")
-        services = interaction.client.services
+        services = _services(interaction)
         where = settings_channel(interaction.channel)
         services.intake.check_limit(requester_of(interaction), where)
         ephemeral = interaction.message is not None and interaction.message.flags.ephemeral
@@ -116,7 +116,7 @@ class DeleteButton(_Button, template=DELETE_TEMPLATE):
     async def pressed(self, interaction: Press) -> None:
         _require_owner(interaction, int(self._fields["user"]), "delete this")
         await interaction.response.defer()
-        posted = await interaction.client.services.outbox.messages(self._fields["job"])
+        posted = await _services(interaction).outbox.messages(self._fields["job"])
         pressed = interaction.message.id if interaction.message else 0
         channel = interaction.client.get_partial_messageable(interaction.channel_id or 0)
         for message_id in set(posted) - {pressed}:
@@ -127,6 +127,11 @@ class DeleteButton(_Button, template=DELETE_TEMPLATE):
 
 BUTTONS: Sequence[type[_Button]] = (StopButton, AgainButton, DeleteButton)
 """Every kind of button, for ``Client.add_dynamic_items``."""
+
+
+def _services(interaction: Press) -> Services:
+    services: Services = interaction.client.services
+    return services
 
 
 def _find(jobs: Sequence[Job], job_id: str) -> Job | None:

@@ -1,0 +1,228 @@
+"""The composition root: opens what the bot is made of, in order, and closes it in reverse.
+
+This module owns which piece gets which. The database comes first, because it refuses a second
+instance; then the engine, the bot, delivery and the services. The work itself begins when the bot
+has logged in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from bot.attachments import AttachmentService, Download, download
+from bot.client import Sextant
+from bot.db.instance import InstanceRepository
+from bot.db.jobs import JobRepository
+from bot.db.memory import TurnRepository
+from bot.db.outbox import OutboxRepository
+from bot.db.recipes import RecipeRepository
+from bot.db.session import Database
+from bot.db.settings import SettingRepository
+from bot.delivery.intake import Intake
+from bot.delivery.live import LiveViews
+from bot.delivery.outbox import Outbox
+from bot.delivery.present import present
+from bot.delivery.sender import Sender
+from bot.delivery.throttle import EditThrottle
+from bot.engine.engine import Engine
+from bot.engine.job import Job, Outcome
+from bot.engine.local import local_workers
+from bot.engine.port import WorkerPort
+from bot.engine.spool import Spool
+from bot.services.container import Services
+from bot.services.memory import Memory
+from bot.services.privacy import Privacy
+from bot.services.recipes import RecipeService
+from bot.services.retention import Retention
+from bot.services.server_settings import ServerSettings
+from bot.settings import CONFIG_FOLDER, Settings
+from models.catalog import Catalog
+from models.weights import WeightStore
+
+_DELIVERY_S = 10.0
+_LOOK_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Substitutes:
+    """What a simulated Discord and tests put in place of the real thing.
+
+    Attributes:
+        bot: Makes the bot.
+        start_worker: Makes the port of a lane by its name.
+        download: Yields the bytes of an attachment.
+        catalog: The models, instead of those in ``config``.
+        weights: Where their weights are.
+        clock: Unix time in seconds, for delivery.
+    """
+
+    bot: Callable[[], Sextant] = Sextant
+    start_worker: Callable[[str], WorkerPort] | None = None
+    download: Download = download
+    catalog: Catalog | None = None
+    weights: WeightStore | None = None
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What everything else stands on."""
+
+    settings: Settings
+    instead: Substitutes
+    catalog: Catalog
+    weights: WeightStore
+    database: Database
+    spool: Spool
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An open bot. ``bot.start(token)`` connects it."""
+
+    bot: Sextant
+    services: Services
+    outbox: Outbox
+    live: LiveViews
+
+    async def drain(self) -> None:
+        """Come to an end while Discord can still be told.
+
+        Running jobs may finish and be delivered; who waits reads that the place is kept.
+        """
+        await self.services.engine.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DELIVERY_S):
+                while await self.services.outbox.due(time.time()):  # noqa: ASYNC110 - rows have no event
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+        await self.outbox.close()
+        await self.live.close()
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, substitutes: Substitutes | None = None
+) -> AsyncIterator[App]:
+    """Open everything; close it in reverse when the block ends.
+
+    Raises:
+        InstanceRunning: Another bot runs on this database.
+        DatabaseUnavailable: The database cannot be opened.
+        CatalogError: The catalogue cannot be read, or has no such profile.
+    """
+    ground = _lay_ground(settings, substitutes or Substitutes())
+    clock = ground.instead.clock
+    async with AsyncExitStack() as stack:
+        await ground.database.open()
+        stack.push_async_callback(ground.database.close)
+        engine = _engine(ground)
+        stack.push_async_callback(engine.close)
+        bot = ground.instead.bot()
+        stack.push_async_callback(bot.close)
+        sender, throttle = Sender(bot, ground.spool.folder, clock), EditThrottle()
+        stack.push_async_callback(throttle.close)
+        rows = OutboxRepository(ground.database)
+        outbox = Outbox(rows, sender, throttle, ground.spool, clock=clock)
+        stack.push_async_callback(outbox.close)
+        live = LiveViews(engine, sender, throttle, clock)
+        stack.push_async_callback(live.close)
+        services = _services(ground, engine, live)
+        await services.server_settings.load()
+        app = App(bot, services, outbox, live)
+        bot.attach(services, partial(_begin, app, stack))
+        yield app
+
+
+def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
+    catalog = instead.catalog or Catalog.read(CONFIG_FOLDER)
+    catalog.profile(settings.profile)  # before anything is opened: raises when it is unknown
+    return _Ground(
+        settings=settings,
+        instead=instead,
+        catalog=catalog,
+        weights=instead.weights or WeightStore(settings.models_dir),
+        database=Database(settings.database),
+        spool=Spool(settings.spool_dir),
+    )
+
+
+def _engine(ground: _Ground) -> Engine:
+    engine_settings, spool = ground.settings.engine, ground.spool
+    return Engine(
+        engine_settings,
+        catalog=ground.catalog,
+        weights=ground.weights,
+        journal=JobRepository(ground.database),
+        spool=spool,
+        present=present,
+        start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
+    )
+
+
+def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
+    settings, catalog, database = ground.settings, ground.catalog, ground.database
+    server_settings = ServerSettings(SettingRepository(database), catalog)
+    memory = Memory(TurnRepository(database))
+    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
+    jobs, outbox = JobRepository(database), OutboxRepository(database)
+    intake = Intake(
+        catalog=catalog,
+        profile=catalog.profile(settings.profile),
+        weights=ground.weights,
+        engine=engine,
+        server_settings=server_settings,
+        recipes=recipes,
+        live=live,
+        known=jobs.knows,
+        clock=ground.instead.clock,
+    )
+    return Services(
+        settings=settings,
+        catalog=catalog,
+        weights=ground.weights,
+        engine=engine,
+        spool=ground.spool,
+        server_settings=server_settings,
+        memory=memory,
+        privacy=Privacy(engine=engine, memory=memory, recipes=recipes, jobs=jobs, outbox=outbox),
+        recipes=recipes,
+        attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
+        intake=intake,
+        jobs=jobs,
+        outbox=outbox,
+        instance=InstanceRepository(database),
+    )
+
+
+async def _begin(app: App, stack: AsyncExitStack) -> None:
+    """Start the work: what the last run has left comes first."""
+    services = app.services
+
+    async def ended(job: Job, outcome: Outcome) -> None:
+        await services.memory.on_finished(job, outcome)
+        app.outbox.wake()
+
+    services.engine.observe(ended)
+    await services.engine.start()
+    services.intake.resume()
+    app.outbox.start()
+    retention = Retention(
+        services.settings.privacy,
+        memory=services.memory,
+        recipes=services.recipes,
+        jobs=services.jobs,
+        outbox=services.outbox,
+    )
+    sweeping = asyncio.create_task(retention.run(), name="retention")
+    stack.push_async_callback(_end, sweeping)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
