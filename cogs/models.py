@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import discord
 from discord import app_commands
@@ -36,7 +36,11 @@ class Models(commands.Cog):
         self._services = services
 
     @app_commands.command()
-    async def models(self, interaction: discord.Interaction, kind: Modality | None = None) -> None:
+    async def models(
+        self,
+        interaction: discord.Interaction,
+        kind: Literal["text", "speech", "transcription"] | None = None,
+    ) -> None:
         """See which models there are: what they do, their licence, and what they need.
 
         Args:
@@ -44,7 +48,9 @@ class Models(commands.Cog):
         """
         place = interaction.guild_id or 0, settings_channel(interaction.channel)
         pages = [
-            page for each in ([kind] if kind else Modality) for page in self._pages(each, place)
+            page
+            for each in ([Modality(kind)] if kind else Modality)
+            for page in self._pages(each, place)
         ]
         pager = Pager(interaction, pages)
         await reply(interaction, "", embed=pages[0], view=pager)

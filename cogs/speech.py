@@ -14,10 +14,10 @@ from discord.ext import commands
 from bot.delivery.intake import settings_channel
 from bot.services.choices import choices, language_options, model_options, voice_options
 from bot.services.container import Services
-from bot.services.texts import joined
+from bot.services.texts import is_blank, joined
 from models.catalog import ModelSpec
 from models.contracts import Modality, SpeechRequest, make_request
-from models.errors import HandlerError, UnsupportedOption
+from models.errors import EmptyInput, HandlerError, UnsupportedOption
 
 if TYPE_CHECKING:
     from bot.client import Sextant
@@ -54,8 +54,13 @@ class Speech(commands.Cog):
             seed: A number that makes the voice say it the same way again.
             model: Which model speaks. /models tells more about each.
         """
+        if file is None and is_blank(text):
+            raise EmptyInput("Give me something to say: a text, or a text file.")
         spec = self._model(interaction, model)
         _require_supported(spec, voice, language)
+        for option, value, plain in (("speed", speed, 1.0), ("seed", seed, None)):
+            if value != plain and option not in spec.capabilities:
+                raise UnsupportedOption(f"{spec.name} has no {option}: leave that option out.")
 
         async def build() -> SpeechRequest:
             return make_request(
@@ -69,7 +74,11 @@ class Speech(commands.Cog):
             )
 
         await self._services.intake.from_interaction(
-            interaction, build, model=spec, purpose="speak", presentation={}
+            interaction,
+            build if file else await build(),
+            model=spec,
+            purpose="speak",
+            presentation={},
         )
 
     @speak.autocomplete("model")

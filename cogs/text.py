@@ -18,6 +18,7 @@ from bot.services.container import Services
 from bot.services.texts import joined, require_fit
 from models.catalog import ModelSpec
 from models.contracts import ChatMessage, Modality, TextRequest, make_request
+from models.errors import UnsupportedOption
 
 if TYPE_CHECKING:
     from bot.client import Sextant
@@ -57,6 +58,8 @@ class Text(commands.Cog):
         place = interaction.guild_id or 0, settings_channel(interaction.channel)
         settings, intake = self._services.server_settings, self._services.intake
         spec = intake.model_for(Modality.TEXT, *place, model)
+        if seed is not None and "seed" not in spec.capabilities:
+            raise UnsupportedOption(f"{spec.name} can't repeat an answer: leave the seed out.")
         system = system_prompt or str(settings.get("text.system_prompt", *place))
         if temperature is None:
             temperature = float(settings.get("text.temperature", *place))
@@ -75,7 +78,7 @@ class Text(commands.Cog):
 
         await intake.from_interaction(
             interaction,
-            build,
+            build if file else await build(),
             model=spec,
             purpose="ask",
             presentation={

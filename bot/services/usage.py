@@ -28,7 +28,11 @@ class Period:
 async def usage_of(jobs: JobRepository, user_id: int, *, kept_days: int) -> list[Period]:
     """Return what a member used: today, this month, and as long as the log is kept."""
     now = time.time()
-    spans = {1: "The last 24 hours", 30: "The last 30 days", kept_days: f"The last {kept_days} days"}
+    spans = {
+        1: "The last 24 hours",
+        30: "The last 30 days",
+        kept_days: f"The last {kept_days} days",
+    }
     return [
         Period(title, await jobs.usage(user_id, now - days * _DAY_S))
         for days, title in sorted(spans.items())
