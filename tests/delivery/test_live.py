@@ -1,0 +1,168 @@
+"""Live views in the simulated Discord, whose time these tests move."""
+
+import discord
+import pytest
+
+from bot.delivery.live import TAIL_LIMIT, Picture
+from bot.delivery.parts import AnchorEdit
+from bot.delivery.splitter import units
+from bot.engine.job import Ended, JobState, LoadingModel, Outcome, Restarted, Waiting
+from bot.views import ids
+from models.contracts import Notice, Progress, TextDelta
+from tests.delivery.conftest import Stage
+from tests.delivery.jobs import JOB_ID
+
+EDITS = "/webhooks/*/messages/*"
+ENDED = Ended(Outcome(JobState.DONE))
+
+
+def seen(stage: Stage) -> str:
+    return stage.messages()[0].content
+
+
+def buttons(stage: Stage) -> list[str | None]:
+    return [
+        button.custom_id
+        for row in stage.messages()[0].components
+        if isinstance(row, discord.ActionRow)
+        for button in row.children
+        if isinstance(button, discord.Button)
+    ]
+
+
+async def close(stage: Stage) -> None:
+    with stage.env.time_context():
+        await stage.bot.live.close()
+
+
+# --------------------------------------------------------------------------- the picture
+
+
+def test_waiting_shows_place_and_expected_wait() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(Waiting(3, 80.0))
+    assert picture.content() == "⏳ Place 3 in line · about 1 min 20 s"
+    picture.see(Waiting(1, None))
+    assert picture.content() == "⏳ Place 1 in line"
+    assert [button.custom_id for button in picture.buttons()] == [ids.stop_id(JOB_ID)]
+
+
+def test_loading_says_how_long_it_takes() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(LoadingModel("SmolLM2 135M", 30.0))
+    assert picture.content() == "📦 Loading SmolLM2 135M, about 30 s …"
+
+
+def test_progress_has_a_bar_where_it_is_known() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(Progress("speaking", 0.5))
+    assert picture.content() == "⚙️ speaking `██████░░░░░░` 50%"
+    picture.see(Progress("decoding"))
+    assert picture.content() == "⚙️ decoding"
+
+
+def test_text_grows_above_the_progress_and_keeps_the_limit() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(TextDelta("Hello "))
+    picture.see(TextDelta("there."))
+    picture.see(Progress("transcribing", 0.25))
+    assert picture.content() == "Hello there.\n-# ⚙️ transcribing `███░░░░░░░░░` 25%"
+    picture.see(TextDelta("\n\n```python\n" + "x = '😀'\n" * 2000))
+    assert units(picture.content()) <= 2000
+    assert picture.content().startswith("…\n```python\n")
+    assert TAIL_LIMIT < 2000
+
+
+def test_reasoning_is_counted_and_not_shown() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(TextDelta("secret", channel="reasoning"))
+    picture.see(Notice("Two turns were left out."))
+    assert picture.content() == "💭 Thinking … (6 characters)"
+
+
+def test_a_new_attempt_forgets_what_was_streamed() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(TextDelta("Once"))
+    picture.see(Restarted(2))
+    assert picture.content() == "🔁 Starting again …"
+
+
+# --------------------------------------------------------------------------- in Discord
+
+
+async def test_a_job_is_shown_until_it_ends(stage: Stage) -> None:
+    job = await stage.follow()
+    await stage.show(Waiting(2, 10.0), after_s=1.5)
+    assert seen(stage) == "⏳ Place 2 in line · about 10 s"
+    assert buttons(stage) == [ids.stop_id(job.id)]
+    await stage.show(TextDelta("Par"), after_s=2)
+    assert seen(stage).startswith("Par\n-# ")
+    await stage.show(TextDelta("is."), ENDED, after_s=5)
+    assert seen(stage).startswith("Par\n-# ")
+
+
+async def test_a_job_that_ends_at_once_is_shown_by_its_answer_alone(stage: Stage) -> None:
+    job = await stage.follow()
+    await stage.show(Waiting(1, None), TextDelta("Paris."), after_s=0.5)
+    await stage.show(ENDED)
+    await stage.deliver(job.submission.anchor, AnchorEdit("Paris."))
+    await stage.env.advance_time(10)
+    assert seen(stage) == "Paris."
+    assert stage.calls("PATCH", EDITS) == 1
+
+
+async def test_edits_keep_their_distance_whatever_comes(stage: Stage) -> None:
+    await stage.follow()
+    for _ in range(50):
+        await stage.show(TextDelta("word "), after_s=0.1)
+    assert 2 <= stage.calls("PATCH", EDITS) <= 4
+
+
+async def test_an_old_job_is_edited_rarely(stage: Stage) -> None:
+    await stage.follow(age_s=4000)
+    for number in range(6):
+        await stage.show(Progress("working", number / 10), after_s=10)
+    assert stage.calls("PATCH", EDITS) == 1
+
+
+async def test_nothing_is_shown_after_the_answer(stage: Stage) -> None:
+    job = await stage.follow()
+    await stage.show(TextDelta("Par"), after_s=2)
+    await stage.deliver(job.submission.anchor, AnchorEdit("Paris."))
+    await stage.show(TextDelta("is."), after_s=5)
+    assert seen(stage) == "Paris."
+
+
+@pytest.mark.parametrize("status", [429, 500, 403, 404])
+async def test_edits_that_fail_harm_nothing(stage: Stage, status: int) -> None:
+    job = await stage.follow()
+    stage.env.inject_error("PATCH", EDITS, status=status, times=1)
+    await stage.show(TextDelta("Par"), after_s=2)
+    await stage.show(TextDelta("is."), after_s=2)
+    await stage.show(ENDED)
+    await stage.deliver(job.submission.anchor, AnchorEdit("Paris."))
+    assert seen(stage) == "Paris."
+
+
+async def test_a_deleted_anchor_is_edited_no_more(stage: Stage) -> None:
+    job = await stage.follow()
+    anchor = job.submission.anchor
+    stage.env.backend.delete_message(anchor.channel_id, anchor.message_id)
+    for _ in range(5):
+        await stage.show(TextDelta("word "), after_s=2)
+    assert stage.calls("PATCH", EDITS) == 1
+
+
+async def test_who_waits_at_a_restart_is_told(stage: Stage) -> None:
+    await stage.follow()
+    await stage.show(Waiting(2, 10.0), after_s=2)
+    await close(stage)
+    assert "being restarted" in seen(stage)
+    assert buttons(stage) == []
+
+
+async def test_who_is_served_at_a_restart_keeps_what_there_is(stage: Stage) -> None:
+    await stage.follow()
+    await stage.show(TextDelta("Par"), after_s=2)
+    await close(stage)
+    assert seen(stage).startswith("Par\n")
