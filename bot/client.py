@@ -6,6 +6,7 @@ services over, and closes them. It keeps no messages and no members in memory.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -63,6 +64,11 @@ class Sextant(commands.AutoShardedBot):
         await self._sync_commands()
         if self._begin is not None:
             await self._begin()
+
+    async def close(self) -> None:
+        """Disconnect. A sharded client that never got as far as its login has nothing to close."""
+        if isinstance(self.loop, asyncio.AbstractEventLoop):  # a sentinel until then
+            await super().close()
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Leave messages to the cogs: there are no commands with a prefix."""

@@ -14,7 +14,10 @@ from datetime import UTC, datetime
 from bot.settings import LogSettings
 
 _TALKATIVE = ("discord", "aiosqlite", "aiohttp", "asyncio")
-_CHATTY_AT_INFO = ("alembic", "discord.client", "httpx")
+_NEWS_ONLY = {
+    "alembic": logging.WARNING,
+    "discord.client": logging.ERROR,  # it warns of voice channels, which the bot does not join
+}
 
 
 def set_up(settings: LogSettings) -> None:
@@ -26,8 +29,8 @@ def set_up(settings: LogSettings) -> None:
     root.setLevel(settings.level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(root.level, logging.INFO))
-    for name in _CHATTY_AT_INFO:
-        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    for name, level in _NEWS_ONLY.items():
+        logging.getLogger(name).setLevel(max(root.level, level))
 
 
 class TextFormatter(logging.Formatter):
