@@ -125,7 +125,7 @@ async def open_app(
         stack.push_async_callback(engine.close)
         bot = ground.instead.bot()
         stack.push_async_callback(bot.close)
-        sender, throttle = Sender(bot, ground.spool.folder, clock), EditThrottle()
+        sender, throttle = Sender(bot, ground.spool.folder), EditThrottle()
         stack.push_async_callback(throttle.close)
         rows = OutboxRepository(ground.database)
         outbox = Outbox(rows, sender, throttle, ground.spool, clock=clock)
@@ -180,7 +180,6 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         recipes=recipes,
         live=live,
         known=jobs.knows,
-        clock=ground.instead.clock,
     )
     return Services(
         settings=settings,

@@ -28,6 +28,15 @@ class StillEnv(simcord.Env):
     def __init__(self, bot: Any, **options: Any) -> None:
         super().__init__(bot, shard_count=1, settle_timeout=20.0, **options)
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds by which the clock was moved."""
+        return float(self._virtual_time)
+
+    def raise_unseen_errors(self) -> None:
+        """Raise what the bot raised and the test did not look at."""
+        self._raise_errors_since(self._errors_acknowledged)
+
     def _schedule_timer(self, *_: Any) -> None:
         """Give no timer a second life by the wall clock."""
 

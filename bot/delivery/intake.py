@@ -7,7 +7,6 @@ It must not know what a modality means: cogs hand over a request, or something t
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +54,6 @@ class Intake:
 
     Attributes:
         known: Whether a source key has been submitted, in this run of the bot or a former one.
-        clock: Unix time in seconds.
     """
 
     catalog: Catalog
@@ -66,7 +64,6 @@ class Intake:
     recipes: RecipeService
     live: Follower
     known: Callable[[str], Awaitable[bool]]
-    clock: Callable[[], float] = time.time
     _entering: Counter[int] = field(default_factory=Counter)
     _arriving: set[str] = field(default_factory=set)
     _deleted: set[int] = field(default_factory=set)
@@ -162,7 +159,6 @@ class Intake:
         self.check(requester, model.modality, settings_channel(interaction.channel))
         with self._counted(requester):
             anchor = await _acknowledge(interaction, ephemeral=ephemeral)
-            anchor = replace(anchor, token_expires_at=self.clock() + _TOKEN_LIFETIME_S)
             request = await work() if callable(work) else work
             key = f"{interaction.id}:{purpose}"
             return await self._submit(
@@ -288,5 +284,6 @@ async def _acknowledge(interaction: discord.Interaction[Any], *, ephemeral: bool
         message_id=message_id,
         application_id=interaction.application_id,
         token=interaction.token,
+        token_expires_at=interaction.created_at.timestamp() + _TOKEN_LIFETIME_S,
         ephemeral=ephemeral,
     )
