@@ -1,9 +1,9 @@
 """The simulated Discord for tests: time moves only when a test moves it.
 
 simcord lets short timers fire by the wall clock, and takes a task that waits for another task for
-one that hangs. Both would make a bot with an engine behind it restless and slow to test. Here a
-timer fires in ``advance_time`` alone, and the bot is at rest when each of its tasks waits for a timer
-or for another task. What waits for a thread (the database) or an executor is still at work.
+one that hangs. Both would make a bot with an engine restless, and slow to test. Here a
+timer fires in ``advance_time`` alone, and the bot is at rest when each of its tasks waits for a
+timer or another task. What waits for a thread (the database) or an executor is still at work.
 """
 
 from __future__ import annotations
