@@ -31,7 +31,7 @@ from pathlib import Path
 
 from bot.engine.engine import Engine
 from bot.engine.inline import InlinePort
-from bot.engine.job import Anchor, Job, Outcome, Requester, Submission
+from bot.engine.job import Anchor, Ended, Job, Outcome, Requester, Submission
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
 from bot.engine.worker import LoadBackend
@@ -377,3 +377,11 @@ def fake_engine(
         present=present,
         start_worker=start_worker,
     )
+
+
+async def outcome_of(engine: Engine, job: Job) -> Outcome:
+    """Wait for the end of a job."""
+    async for sight in engine.watch(job.id):
+        if isinstance(sight, Ended):
+            return sight.outcome
+    raise AssertionError(f"nothing is known of job {job.id}")

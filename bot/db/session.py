@@ -112,7 +112,10 @@ class Database:
             connection = await session.connection()
             if not await connection.run_sync(_has_revision):
                 return None
-            return await session.scalar(text("SELECT version_num FROM alembic_version"))
+            found: str | None = await session.scalar(
+                text("SELECT version_num FROM alembic_version")
+            )
+            return found
 
 
 def _has_revision(connection: Connection) -> bool:

@@ -82,7 +82,8 @@ class Attempt:
 
     def failed_outcome(self, error: HandlerError) -> Outcome:
         """Return how a job ends that failed."""
-        return self._outcome(JobState.FAILED, error=error)
+        late = isinstance(error, DeadlineExceeded)
+        return self._outcome(JobState.EXPIRED if late else JobState.FAILED, error=error)
 
     async def _model_loaded(self, loading: asyncio.Task[None]) -> bool:
         """Wait for the model; False when the job is stopped first. The load goes on then."""

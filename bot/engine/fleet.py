@@ -120,7 +120,7 @@ class Fleet:
         for task in self._unloading:
             task.cancel()
         for lane in self._lanes.values():
-            await lane.kill("the bot stops")
+            await lane.close()
 
     def _unload_idle(self) -> None:
         evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)

@@ -152,6 +152,13 @@ class Lane:
         await port.kill()
         await asyncio.wait(readers)
 
+    async def close(self) -> None:
+        """End the worker because the bot stops."""
+        self._dismissed = True
+        if self._port is not None:
+            await self._port.kill()
+            await asyncio.wait(self._tasks[:1])
+
     async def _start(self) -> None:
         port = self._start_worker(self.state.name)
         try:
@@ -203,9 +210,10 @@ class Lane:
         self._loaded.clear()
         if self._dismissed:
             return
-        _log.warning("worker %s is gone: %s", self.state.name, reason)
         lost = WorkerLost(reason, *self._ended_for)
         lost.jobs = frozenset(self.state.jobs)
+        jobs = ", ".join(lost.jobs) or "no job"
+        _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, reason)
         self._replies.put_nowait(lost)
         for listener in tuple(self._listeners.values()):
             listener(lost)

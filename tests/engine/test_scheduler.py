@@ -1,0 +1,253 @@
+"""Which job runs where and when: memory, patience, batches, places and waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.engine.durations import Durations, work_of
+from bot.engine.job import Job
+from bot.engine.residency import LaneState, Residency, Resident
+from bot.engine.scheduler import PATIENCE_S, Scheduler
+from models.contracts import MediaInput, SpeechRequest, TranscriptionRequest
+from tests.fakes import fake_catalog, fake_model, submission, text_request
+
+NOW = 1000.0
+
+
+class Desk:
+    """A scheduler over some lanes, with shorthands."""
+
+    def __init__(self, *models, lanes: int = 1, budget_mb: int = 1000) -> None:
+        self.catalog = fake_catalog(*models)
+        self.lanes = [LaneState(f"cpu/{number}") for number in range(lanes)]
+        self.residency = Residency(self.lanes, budget_mb)
+        self.durations = Durations()
+        self.scheduler = Scheduler(self.catalog, self.residency, self.durations)
+
+    def ask(self, name: str, model: str, *, at: float = NOW, guild: int = 1, **fields) -> Job:
+        job = Job(name, submission(text_request(name, **fields), model, guild=guild), created_at=at)
+        self.scheduler.queue.add(job)
+        return job
+
+    def load(self, model: str, lane: int = 0, *, slots: int = 1, last_used: float = 0.0) -> None:
+        spec = self.catalog.get(model)
+        self.lanes[lane].residents[model] = Resident(spec, spec.memory_mb, last_used, slots)
+
+    def start(self, now: float = NOW):
+        """Take the next placement and enter it as running."""
+        placement = self.scheduler.next(now)
+        if placement:
+            placement.job.started_at = now
+            placement.lane.jobs[placement.job.id] = placement.job
+        return placement
+
+
+SMALL, BIG = fake_model("small", memory_mb=300), fake_model("big", memory_mb=800)
+
+
+def test_nothing_waits_nothing_starts():
+    assert Desk(SMALL).scheduler.next(NOW) is None
+
+
+def test_a_loaded_model_needs_no_load():
+    desk = Desk(SMALL)
+    desk.load("small")
+    desk.ask("a", "small")
+    assert desk.start().evictions is None
+
+
+def test_a_model_that_fits_is_loaded_without_an_eviction():
+    desk = Desk(SMALL)
+    desk.ask("a", "small")
+    assert desk.start().evictions == ()
+
+
+def test_a_lane_works_on_one_job_at_a_time():
+    desk = Desk(SMALL)
+    desk.load("small")
+    desk.ask("a", "small")
+    desk.ask("b", "small")
+    assert desk.start().job.id == "a"
+    assert desk.start() is None
+
+
+def test_the_lane_that_has_the_model_gets_the_job():
+    desk = Desk(SMALL, lanes=2)
+    desk.load("small", lane=1)
+    desk.ask("a", "small")
+    assert desk.start().lane is desk.lanes[1]
+
+
+def test_what_was_used_least_recently_goes_first():
+    other = fake_model("other", memory_mb=300)
+    desk = Desk(SMALL, other, fake_model("third", memory_mb=500))
+    desk.load("small", last_used=20.0)
+    desk.load("other", last_used=10.0)
+    desk.ask("a", "third", at=NOW - PATIENCE_S)
+    assert desk.start().evictions == ((desk.lanes[0], "other"),)
+
+
+def test_jobs_of_models_at_hand_go_first_until_patience_ends():
+    desk = Desk(SMALL, BIG)
+    desk.load("small")
+    desk.ask("needs room", "big", at=NOW, guild=1)
+    desk.ask("at hand", "small", at=NOW, guild=2)
+    assert desk.scheduler.next(NOW + 1).job.id == "at hand"
+    desk.ask("at hand again", "small", at=NOW, guild=2)
+    late = desk.scheduler.next(NOW + PATIENCE_S)
+    assert late.job.id == "needs room"
+    assert late.evictions == ((desk.lanes[0], "small"),)
+
+
+def test_an_eviction_does_not_wait_for_nobody():
+    desk = Desk(SMALL, BIG)
+    desk.load("small")
+    desk.ask("needs room", "big")
+    assert desk.start().job.id == "needs room"
+
+
+def test_a_working_model_is_never_evicted_and_a_large_one_not_overtaken():
+    desk = Desk(SMALL, BIG, lanes=2)
+    desk.load("small")
+    desk.ask("works", "small")
+    assert desk.start().job.id == "works"
+    desk.ask("too large now", "big", guild=1)
+    desk.ask("would fit", "small", guild=2)
+    assert desk.start() is None
+    del desk.lanes[0].jobs["works"]
+    assert desk.start(NOW + PATIENCE_S).job.id == "too large now"
+
+
+def test_a_changing_lane_takes_no_job():
+    desk = Desk(SMALL)
+    desk.load("small")
+    desk.lanes[0].changing = True
+    desk.ask("a", "small")
+    assert desk.start() is None
+
+
+def test_free_slots_of_a_model_at_work_are_filled():
+    desk = Desk(SMALL)
+    desk.load("small", slots=2)
+    for name in "abc":
+        desk.ask(name, "small")
+    assert [desk.start().job.id, desk.start().job.id] == ["a", "b"]
+    assert desk.start() is None
+
+
+def test_a_seeded_job_runs_alone():
+    desk = Desk(SMALL)
+    desk.load("small", slots=4)
+    desk.ask("seeded", "small", seed=7)
+    desk.ask("plain", "small")
+    assert desk.start().job.id == "seeded"
+    assert desk.start() is None
+    desk.lanes[0].jobs.clear()
+    assert desk.start().job.id == "plain"
+    desk.ask("seeded too", "small", seed=7)
+    assert desk.start() is None
+
+
+def test_a_suspect_runs_alone_until_it_is_forgotten():
+    desk = Desk(SMALL)
+    desk.load("small", slots=4)
+    suspect = desk.ask("suspect", "small")
+    desk.ask("plain", "small")
+    desk.scheduler.run_alone(suspect)
+    assert desk.start().job.id == "suspect"
+    assert desk.start() is None
+    desk.scheduler.forget(suspect)
+    assert desk.start().job.id == "plain"
+
+
+def test_a_batch_is_not_joined_past_somebody_who_has_waited_long():
+    desk = Desk(SMALL, BIG)
+    desk.load("small", slots=4)
+    desk.ask("works", "small")
+    desk.start()
+    desk.ask("other model", "big", at=NOW, guild=1)
+    desk.ask("joins", "small", at=NOW, guild=2)
+    assert desk.scheduler.next(NOW + PATIENCE_S) is None
+    assert desk.scheduler.next(NOW + 1).job.id == "joins"
+
+
+def test_places_and_waits_come_from_measured_durations():
+    desk = Desk(SMALL)
+    desk.load("small")
+    desk.ask("runs", "small")
+    job = desk.start(NOW).job
+    desk.durations.ran(job, 8.0)
+    desk.ask("b", "small")
+    desk.ask("c", "small")
+    waits = desk.scheduler.waits(NOW + 3.0)
+    assert (waits["b"].place, waits["b"].eta_s) == (1, pytest.approx(5.0))
+    assert (waits["c"].place, waits["c"].eta_s) == (2, pytest.approx(13.0))
+
+
+def test_a_wait_counts_the_load_of_another_model():
+    desk = Desk(SMALL, BIG)
+    desk.load("small")
+    job = desk.ask("runs", "small")
+    desk.start(NOW)
+    desk.durations.ran(job, 8.0)
+    desk.durations.ran(desk.ask("b", "big"), 2.0)
+    desk.ask("c", "big")
+    desk.durations.loaded("big", 30.0)
+    assert desk.scheduler.waits(NOW)["c"].eta_s == pytest.approx(8.0 + 30.0 + 2.0)
+
+
+def test_a_wait_that_cannot_be_known_is_not_made_up():
+    desk = Desk(SMALL)
+    desk.load("small")
+    desk.ask("runs", "small")
+    desk.start(NOW)
+    desk.ask("b", "small")
+    assert desk.scheduler.waits(NOW)["b"].eta_s is None
+
+
+def test_two_lanes_halve_the_wait():
+    desk = Desk(SMALL, lanes=2)
+    for lane in (0, 1):
+        desk.load("small", lane)
+    for name in "abcd":
+        job = desk.ask(name, "small")
+    desk.durations.ran(job, 10.0)
+    desk.start(NOW), desk.start(NOW)
+    waits = desk.scheduler.waits(NOW)
+    assert [waits[name].eta_s for name in "cd"] == [pytest.approx(10.0)] * 2
+
+
+def test_durations_grow_with_the_work():
+    durations = Durations()
+    short = Job("s", submission(SpeechRequest("x" * 100), "small"))
+    long = Job("l", submission(SpeechRequest("x" * 1000), "small"))
+    assert durations.run_s(short) is None
+    durations.ran(short, 2.0)
+    assert durations.run_s(long) == pytest.approx(20.0)
+    durations.ran(short, 4.0)
+    assert 2.0 < durations.run_s(short) < 4.0
+
+
+def test_sound_counts_by_its_size():
+    media = MediaInput("0" * 32, "a.ogg", "audio/ogg", 5000, "0" * 64)
+    assert work_of(TranscriptionRequest(media)) == 5000.0
+
+
+def test_measured_memory_counts_when_it_is_more_than_declared():
+    desk = Desk(SMALL, BIG)
+    desk.load("small")
+    desk.residency.measured(desk.lanes[0], "small", 450 << 20)
+    assert desk.lanes[0].used_mb == 450
+    assert desk.residency.memory_mb(SMALL) == 450
+    desk.residency.measured(desk.lanes[0], "small", 100 << 20)
+    assert desk.residency.memory_mb(SMALL) == 300
+
+
+def test_idle_models_are_found_by_their_last_use():
+    desk = Desk(SMALL, BIG)
+    desk.load("small", last_used=10.0)
+    assert desk.residency.oldest_use() == 10.0
+    assert desk.residency.unused_since(9.0) == []
+    assert desk.residency.unused_since(10.0) == [(desk.lanes[0], "small")]
+    desk.lanes[0].changing = True
+    assert desk.residency.unused_since(10.0) == []
