@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ class Recordings(commands.Cog):
         switched_on = await self._services.server_settings.changed_at(
             "transcription.automatic", channel.guild.id, settings_channel(channel)
         )
-        since = max(switched_on or 0.0, time.time() - _CATCH_UP_S)
+        since = max(switched_on or 0.0, discord.utils.utcnow().timestamp() - _CATCH_UP_S)
         after = max(cursor, discord.utils.time_snowflake(datetime.fromtimestamp(since, UTC)))
         try:
             missed = [
