@@ -111,17 +111,24 @@ class OutboxRepository:
         async with self._database.reading() as session:
             return list(await session.scalars(query))
 
-    async def open_payloads(self) -> list[str]:
-        """Return the parts of all jobs that have one pending: what the spool must keep."""
-        query = select(OutboxTable.payload).where(OutboxTable.payload != "")
-        async with self._database.reading() as session:
-            return list(await session.scalars(query))
-
     async def messages(self, job_id: str) -> list[int]:
         """Return the ids of the messages that a job's parts became, in order."""
         query = (
             select(OutboxTable.message_id)
             .where(OutboxTable.job_id == job_id, OutboxTable.message_id.is_not(None))
+            .order_by(OutboxTable.position)
+        )
+        async with self._database.reading() as session:
+            return [found for found in await session.scalars(query) if found is not None]
+
+    async def siblings(self, message_id: int) -> list[int]:
+        """Return the messages of the answer that a message is a part of; none if it is of none."""
+        job_id = select(OutboxTable.job_id).where(OutboxTable.message_id == message_id).limit(1)
+        query = (
+            select(OutboxTable.message_id)
+            .where(
+                OutboxTable.job_id == job_id.scalar_subquery(), OutboxTable.message_id.is_not(None)
+            )
             .order_by(OutboxTable.position)
         )
         async with self._database.reading() as session:

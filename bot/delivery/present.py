@@ -8,6 +8,7 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``format``: of a transcript: txt, srt, vtt or json
 - ``title``: what was worked on, such as the name of a file
 - ``quote``: what was asked, shown above the answer
+- ``notes``: sentences that the member should read with the answer
 - ``notes``: sentences to read with the answer, such as which files were left out
 """
 
@@ -34,6 +35,7 @@ from bot.engine.job import Job, JobState, Outcome
 from bot.views import ids
 from models.contracts import (
     Modality,
+    SpeechRequest,
     SpeechResult,
     TextResult,
     TranscriptionRequest,
@@ -89,7 +91,7 @@ def _parts(job: Job, outcome: Outcome) -> list[Part]:
 
 
 def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
-    notes = list(outcome.notices)
+    notes = _notes(job, outcome)
     files: list[File] = []
     if result.finish_reason == "length":
         cut = f"{result.usage.amount:.0f} {result.usage.unit}"
@@ -104,7 +106,7 @@ def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
 
 def _messages(job: Job, body: str, notes: Sequence[str], files: list[File]) -> list[Part]:
     """Return a text with notes below it as messages, or as its beginning and a file."""
-    limit = MESSAGE_LIMIT - _MENTION_CHARS if _is_late(job) else MESSAGE_LIMIT
+    limit = _limit(job)
     contents = split(_quote(job) + _closed(body) + _below(notes), limit)
     if len(contents) > (1 if job.submission.anchor.ephemeral else MAX_MESSAGES):
         whole = f"📄 The whole answer ({len(body):,} characters) is in the attached file."
@@ -138,7 +140,9 @@ def _message(
 def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
     voice = f"**{one_line(result.voice, 80)}** · " if result.voice else ""
     content = _clipped(
-        f"{_quote(job)}🔊 {voice}{duration(result.duration_s)}", outcome.notices, MESSAGE_LIMIT
+        f"{_quote(job) or _spoken(job)}🔊 {voice}{duration(result.duration_s)}",
+        _notes(job, outcome),
+        _limit(job),
     )
     buttons = _buttons(job, "Speak again")
     file = File(
@@ -155,6 +159,12 @@ def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
     ]
 
 
+def _spoken(job: Job) -> str:
+    """Return the spoken text as a caption, for those who cannot listen now."""
+    request = job.submission.request
+    return _quoted(request.text) if isinstance(request, SpeechRequest) else ""
+
+
 # --------------------------------------------------------------------------- transcription
 
 
@@ -164,18 +174,18 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
         named = f" in **{one_line(title, 100)}**" if title else " in this recording"
         silent = f"🔇 Nobody spoke{named} ({duration(result.duration_s)})."
         return AnchorEdit(
-            _clipped(silent, outcome.notices, MESSAGE_LIMIT), (), _buttons(job, "Again")
+            _clipped(silent, _notes(job, outcome), _limit(job)), (), _buttons(job, "Again")
         )
 
     chosen = job.submission.presentation.get("format")
     format_ = cast("TranscriptFormat", chosen) if chosen in get_args(TranscriptFormat) else "txt"
     quoted = "\n".join(f"> {line}" for line in render(result, "txt").strip().split("\n"))
-    notes = list(outcome.notices)
+    notes = _notes(job, outcome)
     files: tuple[File, ...] = ()
     too_long = units(quoted) > _INLINE_TRANSCRIPT_CHARS
     if too_long:
         notes.insert(0, "📄 The whole transcript is in the attached file.")
-        quoted = _beginning(quoted, MESSAGE_LIMIT - units(_below(notes)))
+        quoted = _beginning(quoted, _limit(job) - units(_below(notes)))
     if too_long or format_ != "txt":
         files = (
             File(
@@ -185,7 +195,7 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
                 description=f"Transcript, {duration(result.duration_s)}",
             ),
         )
-    content = _clipped(f"{_facts(job, title, result)}\n{quoted}", notes, MESSAGE_LIMIT)
+    content = _clipped(f"{_facts(job, title, result)}\n{quoted}", notes, _limit(job))
     return AnchorEdit(content, files, _buttons(job, "Again"))
 
 
@@ -217,9 +227,14 @@ def _unfinished(job: Job, outcome: Outcome) -> list[Part]:
         if isinstance(error, InvalidRequest):
             again = ""
     if outcome.partial_text.strip():
-        return _messages(job, outcome.partial_text, [*outcome.notices, sentence], [])
-    content = _clipped(_quote(job) + one_line(sentence, 1500), outcome.notices, MESSAGE_LIMIT)
+        return _messages(job, outcome.partial_text, [*_notes(job, outcome), sentence], [])
+    content = _clipped(_quote(job) + one_line(sentence, 1500), _notes(job, outcome), _limit(job))
     return [AnchorEdit(content, (), _buttons(job, again))]
+
+
+def _limit(job: Job) -> int:
+    """Return how long a message may be: a late one begins with a mention."""
+    return MESSAGE_LIMIT - _MENTION_CHARS if _is_late(job) else MESSAGE_LIMIT
 
 
 def _is_late(job: Job) -> bool:
@@ -255,9 +270,20 @@ def _text_file(filename: str, text: str, description: str) -> File:
     return File(filename, "text/markdown", text=text, description=description)
 
 
+def _notes(job: Job, outcome: Outcome) -> list[str]:
+    """Return what the member should read with the answer: the cog's notes, then the handler's."""
+    notes = job.submission.presentation.get("notes")
+    given = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
+    return [*given, *outcome.notices]
+
+
 def _quote(job: Job) -> str:
     quote = job.submission.presentation.get("quote")
-    return f"> {one_line(str(quote), 200)}\n" if quote else ""
+    return _quoted(str(quote)) if quote else ""
+
+
+def _quoted(text: str) -> str:
+    return f"> {one_line(text, 200)}\n"
 
 
 def _closed(text: str) -> str:

@@ -110,6 +110,14 @@ def test_a_cut_answer_says_so_and_so_do_notices() -> None:
     assert "\n-# Two turns were left out." in part.content
 
 
+def test_notes_of_the_command_come_first() -> None:
+    noted = {"notes": ["b.png was left out."]}
+    part = only(done(transcription_job(**noted), transcript("Hello."), "One window was silent."))
+    assert part.content.endswith("\n-# b.png was left out.\n-# One window was silent.")
+    failed = Outcome(JobState.FAILED, error=InvalidMedia())
+    assert "b.png was left out" in only(parts_of(job(**noted), failed)).content
+
+
 def test_the_fact_notice_is_shown_where_the_server_wants_it() -> None:
     assert "Check facts" in only(done(job(notice=True), text_result("Paris."))).content
     assert "Check facts" not in only(done(job(notice=False), text_result("Paris."))).content
@@ -156,7 +164,7 @@ def test_a_job_that_was_stopped_before_it_began_says_so() -> None:
 def test_speech_is_a_voice_message_below_its_control_message() -> None:
     control, voice = done(speech_job(recipe=RECIPE_ID), speech_result(), "A line was skipped.")
     assert isinstance(control, AnchorEdit)
-    assert control.content == "🔊 **Ada** · 12 s\n-# A line was skipped."
+    assert control.content == "> Hello there\n🔊 **Ada** · 12 s\n-# A line was skipped."
     assert pressed_ids(control) == [AGAIN, DELETE]
     assert isinstance(voice, VoiceMessage)
     assert voice.file.spool_path == MEDIA.path
@@ -264,6 +272,18 @@ def test_every_message_keeps_discords_limits(length: int, took_s: float) -> None
         assert all(units(content) <= MESSAGE_LIMIT for content in contents(parts))
         stopped = Outcome(JobState.CANCELLED, partial_text=text, notices=tuple(notices))
         assert all(units(c) <= MESSAGE_LIMIT for c in contents(parts_of(of, stopped)))
+
+
+@pytest.mark.parametrize("took_s", [3.0, 4000.0])
+@pytest.mark.parametrize("sentences", [1, 30, 45, 60, 200])
+def test_transcripts_and_speech_keep_them_too(sentences: int, took_s: float) -> None:
+    text, notes = ["語" * 31] * sentences, ["y" * 290] * 4
+    for of, result in (
+        (transcription_job(took_s=took_s, notes=notes), transcript(*text)),
+        (speech_job(took_s=took_s, notes=notes), speech_result()),
+    ):
+        parts = done(of, result, *notes)
+        assert all(units(content) <= MESSAGE_LIMIT for content in contents(parts))
 
 
 def test_parts_survive_being_stored() -> None:
