@@ -20,7 +20,8 @@ from bot.client import Sextant
 from bot.services.container import Services
 from bot.settings import EngineSettings, Settings
 from models.catalog import Catalog
-from tests.fakes import FakeWeights, Stage, fake_catalog
+from models.contracts import Modality
+from tests.fakes import FakeWeights, Stage, fake_catalog, fake_model
 from tests.simulation import StillEnv, waits_between_tasks_are_rest
 
 
@@ -57,7 +58,7 @@ class World:
     """A server with the bot in it, and people whom it serves.
 
     Attributes:
-        member: May use the bot in ``channel``.
+        member: May use the bot in ``channel``; ``user`` is the same person outside the server.
         stranger: May as well.
         moderator: May also manage the server and its messages.
     """
@@ -69,7 +70,8 @@ class World:
         self.channel: Any = self.guild.create_text_channel("general")
         permissions = discord.Permissions(manage_guild=True, manage_messages=True)
         moderators = self.guild.create_role("Moderators", permissions=permissions)
-        self.member: Any = self.guild.add_member(env.create_user("ada"))
+        self.user: Any = env.create_user("ada")
+        self.member: Any = self.guild.add_member(self.user)
         self.stranger: Any = self.guild.add_member(env.create_user("grace"))
         self.moderator: Any = self.guild.add_member(env.create_user("joan"), roles=[moderators])
 
@@ -85,6 +87,10 @@ class World:
         """Return what somebody sees in the channel, oldest first."""
         return list(self.channel.history(viewer=viewer or self.member))
 
+    def direct(self) -> list[discord.Message]:
+        """Return what the bot and the member wrote to each other alone."""
+        return list(self.user.dm_channel.history())
+
     async def restart(self) -> None:
         """Close the bot and start another one on the same data."""
         await self.run.close()
@@ -98,8 +104,9 @@ async def whole(attachment: discord.Attachment) -> AsyncGenerator[bytes, None]:
 
 @pytest.fixture
 def catalog() -> Catalog:
-    """The models of ``world``: one fake of each modality."""
-    return fake_catalog()
+    """The models of ``world``: one fake of each modality, able to do everything."""
+    able = {"seed", "speed", "language", "translate", "word_timestamps"}
+    return fake_catalog(*(fake_model(f"fake-{m}", m, capabilities=able) for m in Modality))
 
 
 @pytest.fixture
