@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import discord
@@ -119,10 +120,10 @@ class Chat(commands.Cog):
         """Answer what a message says, or what was ``said`` in it."""
         place = _place(message)
         spec = self._services.intake.model_for(Modality.TEXT, *place)
-        texts, others = _by_use(message.attachments)
+        texts, others = _by_use([] if said else message.attachments)
 
         async def build() -> TextRequest:
-            written = said or self._text_of(message)
+            written = said or self._written(message)
             files = [await self._services.attachments.read_text(file) for file in texts]
             if others and is_blank("".join((written, *files))):
                 raise EmptyInput(
@@ -155,9 +156,8 @@ class Chat(commands.Cog):
         turns = await self._services.memory.conversation(conversation_id, room, until=message.id)
         if not turns:
             raise JobCancelled("Your message is gone, so I stopped.")
-        earlier = replied_to(message)
-        if len(turns) == 1 and earlier is not None and not is_blank(earlier.content):
-            quoted = earlier.content[:_QUOTED_CHARS]
+        quoted = _quoted(message)
+        if len(turns) == 1 and quoted:
             prompt = f"You wrote earlier:\n“{quoted}”\n\n{turns[0].content}"
             turns = [ChatMessage("user", prompt)]
         return make_request(
@@ -167,12 +167,18 @@ class Chat(commands.Cog):
             max_new_tokens=_MAX_NEW_TOKENS,
         )
 
-    def _text_of(self, message: discord.Message) -> str:
-        """Return what a message says, without the mention that calls the bot."""
-        text = message.clean_content
-        me = message.guild.me if message.guild else self._bot.user
-        for name in {me.display_name, me.name} if me else ():
-            text = text.replace(f"@{name}", "")
+    def _written(self, message: discord.Message) -> str:
+        """Return what a message says, with names for ids and without the call for the bot."""
+        guild, me = message.guild, self._bot.user
+        names = {f"<@{user.id}>": f"@{user.display_name}" for user in message.mentions}
+        names |= {f"<@&{role.id}>": f"@{role.name}" for role in message.role_mentions}
+        if me is not None:
+            names[f"<@{me.id}>"] = ""
+        if guild is not None and guild.self_role is not None:
+            names[f"<@&{guild.self_role.id}>"] = ""
+        text = message.content.replace("<@!", "<@")
+        for code, name in names.items():
+            text = text.replace(code, name)
         if is_blank(text) and not message.attachments:
             raise EmptyInput("Yes? Mention me together with a question, or reply to what I said.")
         return text
@@ -225,6 +231,13 @@ def _place(message: discord.Message) -> tuple[int, int]:
     return message.guild.id if message.guild else 0, settings_channel(message.channel)
 
 
+def _quoted(message: discord.Message) -> str:
+    """Return what is replied to, without the small print below an answer."""
+    earlier = replied_to(message)
+    lines = earlier.content.splitlines() if earlier else []
+    return "\n".join(line for line in lines if not line.startswith("-# "))[:_QUOTED_CHARS].strip()
+
+
 def _by_use(files: list[discord.Attachment]) -> tuple[list[discord.Attachment], str]:
     """Return the text files, and the names of those that are of no use to a text model."""
     texts = [file for file in files if is_text_file(file)]
@@ -241,7 +254,7 @@ def _turn(message: discord.Message, conversation_id: int, content: str) -> Turn:
         user_id=message.author.id,
         role="user",
         content=content,
-        created_at=message.created_at.timestamp(),
+        created_at=time.time(),
     )
 
 
