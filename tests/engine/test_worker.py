@@ -1,0 +1,229 @@
+"""The stepping loop by itself: commands in, reports out."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.engine import protocol
+from bot.engine.protocol import Cancel, JobEvent, JobFailed, JobStopped, Load, Run, Shutdown, Unload
+from bot.engine.spool import Spool
+from bot.engine.stepper import GeneratorStepper
+from bot.engine.worker import JobControl, Worker, installed_backend
+from models.contracts import Finished, Progress, TextDelta, TextResult, Usage
+from models.errors import BackendUnreachable, ModelUnavailable, OutOfMemory
+from tests.fakes import fake_model, text_request
+
+
+class Recorded:
+    """A handler that yields what it is given and notes its end."""
+
+    def __init__(self, *events) -> None:
+        self.events = events
+        self.ended = self.closed = False
+
+    def run(self, request, control):
+        self.control = control
+        try:
+            for event in self.events:
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            self.ended = True
+
+    def close(self):
+        self.closed = True
+
+
+class Bench:
+    """A worker with one model whose reports are collected."""
+
+    def __init__(self, tmp_path, loaded) -> None:
+        def load(spec, location, device):
+            if isinstance(loaded, Exception):
+                raise loaded
+            return loaded
+
+        self.reports = []
+        self.worker = Worker(lambda name: load, "cpu", Spool(tmp_path), self.reports.append)
+        self.worker.handle(Load(fake_model("m"), "/nowhere"))
+
+    def run(self, job_id: str = "job") -> None:
+        self.worker.handle(Run(job_id, 1, "m", text_request("hi")))
+
+    def step(self, times: int = 1):
+        self.reports.clear()
+        for _ in range(times):
+            self.worker.step()
+        return self.reports
+
+
+DONE = Finished(TextResult("done", Usage(1, "tokens")))
+
+
+def test_events_are_numbered_and_the_job_leaves_after_the_last(tmp_path):
+    bench = Bench(tmp_path, Recorded(TextDelta("a"), Progress("b"), DONE))
+    bench.run()
+    assert bench.worker.busy
+    assert bench.step(3) == [
+        JobEvent("job", 1, 0, TextDelta("a")),
+        JobEvent("job", 1, 1, Progress("b")),
+        JobEvent("job", 1, 2, DONE),
+    ]
+    assert not bench.worker.busy
+
+
+def test_one_event_is_one_step(tmp_path):
+    bench = Bench(tmp_path, Recorded(TextDelta("a"), TextDelta("b"), DONE))
+    bench.run()
+    assert len(bench.step()) == 1
+
+
+def test_a_cancel_ends_the_generator_now(tmp_path):
+    handler = Recorded(TextDelta("a"), TextDelta("b"), DONE)
+    bench = Bench(tmp_path, handler)
+    bench.run()
+    bench.step()
+    bench.reports.clear()
+    bench.worker.handle(Cancel("job"))
+    assert bench.reports == [JobStopped("job", 1)]
+    assert handler.ended
+    assert not bench.worker.busy
+    bench.worker.handle(Cancel("job"))
+    assert len(bench.reports) == 1
+
+
+@pytest.mark.parametrize("reaction", [ValueError("interrupted"), None])
+def test_a_handler_may_end_as_it_likes_once_it_is_cancelled(tmp_path, reaction):
+    bench = Bench(tmp_path, Recorded(*([reaction] if reaction else [])))
+    bench.run()
+    bench.worker.note_cancel("job")
+    assert bench.step() == []
+    bench.worker.handle(Cancel("job"))
+    assert bench.reports == [JobStopped("job", 1)]
+
+
+def test_a_note_reaches_a_handler_in_mid_step(tmp_path):
+    handler = Recorded(TextDelta("a"), DONE)
+    bench = Bench(tmp_path, handler)
+    bench.run()
+    bench.step()
+    assert handler.control.cancelled is False
+    bench.worker.note_cancel("job")
+    assert handler.control.cancelled is True
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "has_detail"),
+    [
+        (BackendUnreachable(), "backend_unreachable", False),
+        (MemoryError(), "out_of_memory", True),
+        (KeyError("x"), "backend_error", True),
+    ],
+)
+def test_errors_are_translated_at_the_border(tmp_path, error, kind, has_detail):
+    bench = Bench(tmp_path, Recorded(error))
+    bench.run()
+    (failed,) = bench.step()
+    assert isinstance(failed, JobFailed)
+    assert failed.kind == kind
+    assert bool(failed.detail) is has_detail
+
+
+def test_the_cause_of_a_translated_error_is_kept_for_the_log(tmp_path):
+    error = OutOfMemory()
+    error.__cause__ = RuntimeError("CUDA out of memory")
+    bench = Bench(tmp_path, Recorded(error))
+    bench.run()
+    assert "CUDA out of memory" in bench.step()[0].detail
+
+
+def test_a_load_that_fails_is_reported(tmp_path):
+    bench = Bench(tmp_path, ValueError("bad header"))
+    (report,) = bench.reports
+    assert (report.kind, report.model_id) == ("model_load_failed", "m")
+    assert "bad header" in report.detail
+
+
+def test_a_model_is_closed_when_it_is_freed_and_at_the_end(tmp_path):
+    for command in (Unload("m"), Shutdown()):
+        handler = Recorded()
+        Bench(tmp_path, handler).worker.handle(command)
+        assert handler.closed
+
+
+class BrokenBatch:
+    """A stepper of two slots that fails as a whole."""
+
+    slots = 2
+
+    def admit(self, job_id, request, control):
+        if job_id == "refused":
+            raise ValueError("no")
+
+    def step(self):
+        raise RuntimeError("the batch is broken")
+
+    def cancel(self, job_id): ...
+
+    def close(self): ...
+
+
+def test_a_stepper_that_breaks_ends_its_jobs_and_no_others(tmp_path):
+    bench = Bench(tmp_path, BrokenBatch())
+    assert bench.reports[0].slots == 2
+    bench.run("one")
+    bench.run("two")
+    assert {report.job_id for report in bench.step()} == {"one", "two"}
+    assert all(isinstance(report, JobFailed) for report in bench.reports)
+    assert not bench.worker.busy
+
+
+def test_a_refused_admission_ends_that_job(tmp_path):
+    bench = Bench(tmp_path, BrokenBatch())
+    bench.run("refused")
+    assert bench.reports[-1].job_id == "refused"
+    assert not bench.worker.busy
+
+
+def test_a_generator_can_run_after_another(tmp_path):
+    stepper = GeneratorStepper(Recorded(DONE))
+    for job_id in ("one", "two"):
+        stepper.admit(job_id, text_request("x"), JobControl(Spool(tmp_path)))
+        assert stepper.step() == [(job_id, DONE)]
+    assert stepper.step() == []
+
+
+def test_an_unknown_backend_is_named():
+    with pytest.raises(ModelUnavailable, match="no-such-backend"):
+        installed_backend("no-such-backend")
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        protocol.Ready(1),
+        protocol.Loaded("m", 1.5, 2, 100),
+        protocol.LoadFailed("m", "k", "s", "d"),
+        protocol.Unloaded("m", 100),
+        JobEvent("j", 1, 0, DONE),
+        JobFailed("j", 1, "k", "s", "d"),
+        JobStopped("j", 1),
+    ],
+)
+def test_reports_cross_the_pipe_unchanged(report):
+    assert protocol.decode_report(protocol.encode_report(report)) == report
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Load(fake_model(options={"a": 1}, capabilities=["seed"]), "/x"),
+        Unload("m"),
+        Run("j", 2, "m", text_request("hi", seed=3)),
+        Cancel("j"),
+        Shutdown(),
+    ],
+)
+def test_commands_cross_the_pipe_unchanged(command):
+    assert protocol.decode_command(protocol.encode_command(command)) == command
