@@ -17,7 +17,7 @@ import discord
 
 from bot.engine.spool import Spool
 from bot.settings import MediaSettings
-from bot.sniffing import HEAD_BYTES, FileType, Kind, sniff, text_encoding
+from bot.sniffing import HEAD_BYTES, UNKNOWN, FileType, Kind, sniff, text_encoding
 from models.contracts import MediaInput
 from models.errors import BackendUnreachable, EmptyInput, InputTooLong, InvalidMedia
 
@@ -156,7 +156,8 @@ def _expect(attachment: discord.Attachment, head: bytes, kinds: Collection[str])
     found = sniff(head[:HEAD_BYTES])
     if not any(found.kind in _WANTED[kind] for kind in kinds):
         wanted = " or ".join(_NAMES[kind] for kind in kinds)
-        raise InvalidMedia(f"{_name(attachment)} is {found.name}, not {wanted}.")
+        what = "damaged, or it is" if found is UNKNOWN else f"{found.name},"
+        raise InvalidMedia(f"{_name(attachment)} is {what} not {wanted}.")
     return found
 
 

@@ -25,7 +25,7 @@ class FileType:
 
 
 TEXT = FileType("text", "text/plain", "a text")
-UNKNOWN = FileType("unknown", "application/octet-stream", "damaged, or of a kind not known here")
+UNKNOWN = FileType("unknown", "application/octet-stream", "something unknown")
 
 _MP3 = FileType("audio", "audio/mpeg", "an MP3 file")
 _AAC = FileType("audio", "audio/aac", "an AAC file")
