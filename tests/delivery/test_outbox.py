@@ -171,6 +171,25 @@ async def test_a_reply_of_the_bots_own_is_edited_as_such(stage: Stage) -> None:
     assert stage.calls("PATCH", BY_BOT) == 1
 
 
+@pytest.mark.parametrize("status", [500, 503, 429])
+async def test_the_bots_own_edit_is_tried_again_too(stage: Stage, status: int) -> None:
+    anchor = untokened(await stage.ask())
+    stage.env.inject_error("PATCH", BY_BOT, status=status, times=2)
+    job_id = await stage.deliver(anchor, ANSWER)
+    assert await stage.states(job_id) == ["pending"]
+    await stage.env.advance_time(10)
+    assert contents(stage) == ["one"]
+    assert stage.calls("PATCH", BY_BOT) == 3
+
+
+async def test_the_bots_own_reply_may_be_deleted_as_well(stage: Stage) -> None:
+    anchor = untokened(await stage.ask())
+    stage.env.backend.delete_message(anchor.channel_id, anchor.message_id)
+    job_id = await stage.deliver(anchor, ANSWER, TWO)
+    assert stage.messages() == []
+    assert await stage.states(job_id) == ["dropped"] * 2
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_where_no_messages_are_allowed_the_rest_is_a_file(stage: Stage, status: int) -> None:
     anchor = await stage.ask()
@@ -275,13 +294,25 @@ async def test_what_was_posted_before_a_crash_is_found_and_not_posted_again(
             await stage.bot.sender.post(anchor.channel_id, part, nonce=f"{row.id}")
 
     await stage.env.advance_time(5)
-    stage.bot.outbox._started_at = stage.bot.now()
-    stage.bot.outbox.wake()
-    await stage.env.settle()
+    await stage.restart()
 
     assert [m.content for m in stage.messages()] == ["one", "two", "", "three"]
     assert await stage.states(job_id) == ["sent"] * 4
     assert [row.message_id for row in await stage.rows(job_id)] == [m.id for m in stage.messages()]
+
+
+async def test_a_search_that_fails_is_repeated_before_anything_is_posted(stage: Stage) -> None:
+    anchor = await stage.ask()
+    job_id = await stage.put(anchor, ANSWER, TWO)
+    with stage.env.time_context():
+        await stage.bot.sender.post(anchor.channel_id, TWO, nonce="lost")
+    stage.env.inject_error("GET", POSTS, status=500, times=1)
+    await stage.env.advance_time(5)
+    await stage.restart()
+    assert await stage.states(job_id) == ["sent", "pending"]
+    await stage.env.advance_time(3)
+    assert contents(stage) == ["one", "two"]
+    assert await stage.states(job_id) == ["sent"] * 2
 
 
 async def test_a_like_message_of_another_job_is_not_taken_for_ones_own(stage: Stage) -> None:
@@ -289,9 +320,7 @@ async def test_a_like_message_of_another_job_is_not_taken_for_ones_own(stage: St
     await stage.deliver(anchor, TWO)
     job_id = await stage.put(anchor, TWO)
     await stage.env.advance_time(5)
-    stage.bot.outbox._started_at = stage.bot.now()
-    stage.bot.outbox.wake()
-    await stage.env.settle()
+    await stage.restart()
     assert contents(stage).count("two") == 2
     assert await stage.states(job_id) == ["sent"]
 
