@@ -158,7 +158,7 @@ async def test_what_is_no_text_is_refused(
 ) -> None:
     limit = 1 if error is InputTooLong else 256
     made = service(spool, yields(data), max_text_kb=limit)
-    with pytest.raises(error, match="`a.txt`") as raised:
+    with pytest.raises(error, match=r"`a\.txt`") as raised:
         await made.read_text(attachment("a.txt", 5))
     assert part in str(raised.value)
 
