@@ -127,7 +127,7 @@ class ChannelView:
             author=author.global_name or author.name,
             by_bot=author.bot,
             sent_at=message.timestamp,
-            edited=message.edited_timestamp is not None and not author.bot,
+            edited=message.edited_timestamp is not None,
             content=_REFERENCE.sub(self._name, message.content),
             reply_to=str((message.reference or {}).get("message_id", "")),
             thinking=bool(message.flags & _THINKING),

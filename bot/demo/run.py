@@ -14,13 +14,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bot.app import open_app
+from bot.app import Substitutes, open_app
 from bot.demo.page import SidePage
 from bot.demo.record import write_down
 from bot.demo.tour import Step, Tour
-from bot.demo.world import World, open_world
+from bot.demo.world import World, download, open_world
 from bot.logs import set_up
-from bot.settings import LogSettings, Settings
+from bot.settings import CONFIG_FOLDER, LogSettings, Settings
+from models.catalog import Catalog
+from models.weights import WeightStore
 
 _TITLE = "Sextant in a simulated Discord"
 
@@ -34,12 +36,22 @@ def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
         port: Of the preview; the page beside it takes the next one.
         output: Folder of the record.
     """
+    missing = _missing_models(settings)
+    if missing:
+        print(f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull")
+        return 1
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     set_up(LogSettings(level="WARNING"))
     with tempfile.TemporaryDirectory(prefix="sextant-demo-") as scratch:
         own = {"data_dir": Path(scratch), "weights_dir": settings.models_dir, "database_url": ""}
         demo = _once(settings.model_copy(update=own), output) if once else None
         return asyncio.run(demo or _stay(settings.model_copy(update=own), port))
+
+
+def _missing_models(settings: Settings) -> list[str]:
+    catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(settings.models_dir)
+    defaults = catalog.profile(settings.profile).defaults.values()
+    return [each for each in defaults if not store.is_installed(catalog.get(each))]
 
 
 async def _once(settings: Settings, output: Path) -> int:
@@ -80,7 +92,10 @@ async def _stay(settings: Settings, port: int) -> int:
 async def _played(settings: Settings) -> AsyncIterator[tuple[World, list[Step]]]:
     """Open the bot in its simulated Discord and play the tour."""
     print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
-    async with open_app(settings) as app, open_world(app.bot) as world:
+    async with (
+        open_app(settings, Substitutes(download=download)) as app,
+        open_world(app.bot) as world,
+    ):
         yield world, await Tour(world, app.services, _tell).play()
 
 

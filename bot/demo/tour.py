@@ -28,6 +28,9 @@ SENTENCE: Final = "The sextant measures the angle between the horizon and a star
 _PATIENCE_S: Final = 300.0
 """The first answer waits for weights to be converted, on a machine that may be busy."""
 
+_VOICE_FOLLOWS_S: Final = 20.0
+"""The voice message comes right after the message that controls it."""
+
 _SECONDS_PER_WORD: Final = (0.15, 1.2)
 _LEAST_LIKENESS: Final = 0.8
 
@@ -74,7 +77,7 @@ class Tour:
             model = self._model(modality) if modality else "-"
             outcome, succeeded = await act(), True
         except TimeoutError:
-            outcome, succeeded = f"nothing came within {_PATIENCE_S:.0f} s", False
+            outcome, succeeded = "nothing came in time", False
         except HandlerError as error:
             outcome, succeeded = error.user_message, False
         except StepFailed as error:
@@ -107,7 +110,7 @@ class Tour:
 
     async def _speak(self) -> str:
         await self._command("speak", text=SENTENCE)
-        message = await self._world.until(self._voice_message, _PATIENCE_S)
+        message = await self._world.until(self._voice_message, _VOICE_FOLLOWS_S)
         file = message.files[0]
         data = self._world.view.read(file)
         duration_s = _playable_s(data)
@@ -125,9 +128,7 @@ class Tour:
         dropped = await world.env.act(
             world.member.send(world.channel, attachments=[(file.name, data)])
         )
-        transcript = await world.until(
-            lambda: self._finished(self._answer_to(str(dropped.id))), _PATIENCE_S
-        )
+        transcript = await world.until(lambda: self._answer_to(str(dropped.id)), _PATIENCE_S)
         heard = _quoted(transcript.content)
         likeness = _likeness(heard, SENTENCE)
         if likeness < _LEAST_LIKENESS:
@@ -137,29 +138,37 @@ class Tour:
     # ---------------------------------------------------------------- what is seen
 
     async def _command(self, name: str, **options: object) -> ShownMessage:
-        """Give a command and return its answer in its final form."""
+        """Give a command and return its answer in its final form.
+
+        Raises:
+            StepFailed: There was no answer, or it tells of a failure.
+        """
         world = self._world
         result = await world.env.act(world.member.slash(world.channel, name, **options))
         response = result.response
         if response is None:
             raise StepFailed("the bot did not answer in time")
-        return await world.until(
-            lambda: self._finished(world.view.message(str(response.id))), _PATIENCE_S
+        answer = await world.until(
+            lambda: _finished(world.view.message(str(response.id))), _PATIENCE_S
         )
-
-    def _finished(self, message: ShownMessage | None) -> ShownMessage | None:
-        """Pass a message on once the bot has said its last word in it."""
-        if message is None or message.thinking or message.button(f"{VERSION}:stop:"):
-            return None
-        return None if self._services.engine.jobs(user_id=self._world.member.id) else message
+        if answer.content.startswith("⚠️"):
+            raise StepFailed(answer.content.removeprefix("⚠️").strip())
+        return answer
 
     def _voice_message(self) -> ShownMessage | None:
         messages = self._world.view.messages()
         return next((m for m in messages if m.by_bot and m.voice and m.files), None)
 
     def _answer_to(self, message_id: str) -> ShownMessage | None:
+        """Return the bot's reply to a message, once it has replaced its first words."""
         messages = self._world.view.messages()
-        return next((m for m in messages if m.by_bot and m.reply_to == message_id), None)
+        return _finished(next((m for m in messages if m.reply_to == message_id and m.edited), None))
+
+
+def _finished(message: ShownMessage | None) -> ShownMessage | None:
+    """Pass a message on once the bot has said its last word in it."""
+    working = message is None or message.thinking or message.button(f"{VERSION}:stop:")
+    return None if working else message
 
 
 def _playable_s(data: bytes) -> float:

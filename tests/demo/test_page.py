@@ -1,0 +1,117 @@
+"""The demo in a real browser, with real models: what a person would do first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from bot.app import App
+from bot.demo.page import SidePage
+from bot.demo.world import World
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SENTENCE = "The sextant measures the angle between the horizon and a star."
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@dataclass
+class Browser:
+    """Both pages of the demo, and what went wrong in them."""
+
+    preview: Page
+    side: Page
+    faults: list[str]
+
+
+@pytest.fixture
+async def browser(live: tuple[App, World]) -> AsyncIterator[Browser]:
+    app, world = live
+    await app.services.server_settings.set(
+        "transcription.automatic", "on", guild_id=world.guild.id, user_id=world.member.id
+    )
+    preview = world.env.preview(
+        world.channel, viewers=[world.member], layout="channel", assets=world.faces
+    )
+    async with preview, SidePage(world, preview.url) as page, async_playwright() as playwright:
+        publishing = asyncio.create_task(world.env.publish(preview))
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update",
+                  "--disable-sync"],
+        )  # fmt: skip
+        context = await chromium.new_context(viewport={"width": 1280, "height": 860})
+        pages = [await context.new_page(), await context.new_page()]
+        faults: list[str] = []
+        for each, url in zip(pages, (preview.url, page.url), strict=True):
+            each.on("pageerror", lambda error: faults.append(str(error)))
+            await each.goto(url)
+        yield Browser(*pages, faults)
+        await chromium.close()
+        publishing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await publishing
+
+
+async def type_command(page: Page, command: str, first_option: str) -> None:
+    await page.get_by_placeholder("Message #workbench").click()
+    await page.keyboard.type(f"/{command}")
+    await page.get_by_role("option", name=f"/{command}").first.wait_for()
+    await page.keyboard.press("Enter")
+    await page.keyboard.type(first_option)
+    await page.keyboard.press("Enter")
+
+
+async def test_an_answer_streams_and_stops(browser: Browser, tmp_path: Path) -> None:
+    page = browser.preview
+    await type_command(page, "ask", "Tell me a very long story about a lighthouse keeper.")
+    stop = page.get_by_role("button", name="Stop")
+    lengths = set()
+    await expect(page.get_by_text("Writing")).to_be_visible(timeout=120_000)
+    for _ in range(25):
+        lengths.add(len(await page.get_by_role("log").or_(page.locator("main")).first.inner_text()))
+        await asyncio.sleep(0.1)
+    assert len(lengths) >= 2, "nothing was edited while the model wrote"
+    await stop.last.click()
+    await expect(page.get_by_text("Stopped.")).to_be_visible(timeout=10_000)
+    await expect(stop).to_have_count(0)
+    await page.screenshot(path=tmp_path / "stopped.png")
+    assert browser.faults == []
+
+
+async def test_a_dropped_file_is_written_down(
+    browser: Browser, live: tuple[App, World], tmp_path: Path
+) -> None:
+    _, world = live
+    await world.env.act(world.member.slash(world.channel, "speak", text=SENTENCE))
+    voice = await world.until(
+        lambda: next((m for m in world.view.messages() if m.voice and m.files), None), 120
+    )
+    clip = tmp_path / "clip.ogg"
+    clip.write_bytes(world.view.read(voice.files[0]))
+
+    page = browser.side
+    await page.set_input_files("#file", clip)
+    await expect(page.locator("#status")).to_have_text("clip.ogg is in the channel.")
+    written = page.locator(".message.bot blockquote")
+    await expect(written).to_contain_text("between the horizon and a star", timeout=120_000)
+
+    dropped = page.locator(".message", has=page.locator("a", has_text="clip.ogg")).first
+    await dropped.click(button="right", position={"x": 120, "y": 14})
+    await page.get_by_role("menuitem", name="Transcribe").click()
+    await expect(written).to_have_count(2, timeout=120_000)
+    await page.screenshot(path=tmp_path / "dropped.png", full_page=True)
+    assert browser.faults == []
