@@ -15,6 +15,7 @@ from discord.ext import commands
 
 from bot.delivery.intake import settings_channel
 from bot.delivery.replies import reply
+from bot.delivery.wording import one_line
 from bot.services.choices import LANGUAGES
 from bot.services.container import Services
 from bot.tree import tell
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from bot.client import Sextant
 
 _PAGE_MODELS = 6
+"""With texts of the lengths below this keeps within the 6,000 characters of an embed."""
+
+_DESCRIPTION_CHARS = 300
 _LANGUAGES_NAMED = 6
 _PAGER_TIMEOUT_S = 600.0
 
@@ -66,8 +70,8 @@ class Models(commands.Cog):
             for spec in models[start : start + _PAGE_MODELS]:
                 star = " ⭐" if spec.id == used else ""
                 page.add_field(
-                    name=f"{spec.name}{star} · `{spec.id}`"[:256],
-                    value=self._describe(spec)[:1024],
+                    name=f"{one_line(spec.name, 80)}{star} · `{spec.id[:80]}`",
+                    value=self._describe(spec),
                     inline=False,
                 )
             pages.append(page)
@@ -89,8 +93,8 @@ class Models(commands.Cog):
         )
         return "\n".join(
             (
-                spec.description,
-                f"{spec.licence}, {commercial} · {where} · {_languages(spec)}",
+                one_line(spec.description, _DESCRIPTION_CHARS),
+                f"{one_line(spec.licence, 80)}, {commercial} · {where} · {_languages(spec)}",
                 "✅ ready" if self._is_installed(spec) else _how_to_install(spec),
             )
         )
@@ -109,7 +113,7 @@ def _how_to_install(spec: ModelSpec) -> str:
     if isinstance(spec.source, PathSource):
         return "⬇️ not installed; the owner puts the file where `config/models` says"
     size = f" ({spec.download_mb:,} MB)" if spec.download_mb else ""
-    return f"⬇️ not installed{size}; the owner runs `python -m bot models pull {spec.id}`"
+    return f"⬇️ not installed{size}; the owner runs `python -m bot models pull {spec.id[:80]}`"
 
 
 class Pager(discord.ui.View):

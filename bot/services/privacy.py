@@ -75,13 +75,14 @@ class Privacy:
         """
         await self._stop_jobs(user_id)
         conversations = {turn.conversation_id for turn in await self._memory.of_member(user_id)}
-        await self._recipes.delete_conversations(conversations)
         await self._outbox.delete_member(user_id)
-        return Kept(
+        deleted = Kept(
             turns=await self._memory.forget_user(user_id),
             recipes=await self._recipes.delete_member(user_id),
             jobs=await self._jobs.delete_member(user_id),
         )
+        await self._recipes.delete_conversations(conversations)
+        return deleted
 
     async def _stop_jobs(self, user_id: int) -> None:
         """Stop what is under way, and wait until nothing more is written of it."""

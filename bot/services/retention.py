@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 _DAY_S = 86_400.0
 _INTERVAL_S = 3_600.0
-_SETTLED_DAYS = 2
-"""Sent parts stay so long, without their text, so that a late crash does not send them again."""
+_LEAST_SETTLED_DAYS = 2
+"""Sent parts stay at least so long, without their text, so that nothing is sent once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,11 @@ class Retention:
     async def sweep(self) -> Swept:
         """Delete what is too old now."""
         now = time.time()
+        # The buttons below an answer must know all its messages for as long as they work.
+        settled_days = max(_LEAST_SETTLED_DAYS, self._settings.recipe_days)
         return Swept(
             turns=await self._memory.forget_before(now - self._settings.memory_days * _DAY_S),
             recipes=await self._recipes.delete_expired(),
             jobs=await self._jobs.delete_before(now - self._settings.job_days * _DAY_S),
-            parts=await self._outbox.delete_settled(now - _SETTLED_DAYS * _DAY_S),
+            parts=await self._outbox.delete_settled(now - settled_days * _DAY_S),
         )

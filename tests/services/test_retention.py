@@ -1,0 +1,115 @@
+import asyncio
+import logging
+import time
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from bot.db.jobs import JobRepository
+from bot.db.memory import TurnRepository
+from bot.db.outbox import OutboxRepository
+from bot.db.recipes import RecipeRepository
+from bot.db.session import Database
+from bot.engine.job import Job, JobState, Outcome, Requester
+from bot.services.memory import Memory, Turn
+from bot.services.recipes import Recipe, RecipeService
+from bot.services.retention import Retention, Swept
+from bot.settings import PrivacySettings
+from tests.fakes import submission, text_request
+
+DAY_S = 86_400.0
+
+
+class Kept:
+    """A database with something of each kind in it."""
+
+    def __init__(self, database: Database, **settings: int) -> None:
+        self.memory = Memory(TurnRepository(database))
+        self.recipes = RecipeService(RecipeRepository(database), days=30)
+        self.jobs = JobRepository(database)
+        self.outbox = OutboxRepository(database)
+        self.retention = Retention(
+            PrivacySettings(**settings),
+            memory=self.memory,
+            recipes=self.recipes,
+            jobs=self.jobs,
+            outbox=self.outbox,
+        )
+
+    async def turn(self, message_id: int, days_old: float) -> None:
+        moment = time.time() - days_old * DAY_S
+        await self.memory.remember(Turn(message_id, 1, 10, 100, 1, "user", "text", moment))
+
+    async def job(self, job_id: str, days_old: float) -> None:
+        job = Job(job_id, submission("hello"), created_at=time.time() - days_old * DAY_S)
+        await self.jobs.create(job)
+        job.finished_at = job.created_at
+        await self.jobs.finished(job, Outcome(JobState.DONE), ["a part"])
+
+
+@pytest.fixture
+def kept(database: Database) -> Kept:
+    return Kept(database, memory_days=30, job_days=365)
+
+
+async def test_only_what_is_too_old_goes(kept: Kept) -> None:
+    await kept.turn(1, days_old=31)
+    await kept.turn(2, days_old=29)
+    await kept.job("a" * 16, days_old=366)
+    await kept.job("b" * 16, days_old=364)
+    assert await kept.retention.sweep() == Swept(turns=1, recipes=0, jobs=1, parts=0)
+    assert [turn.message_id for turn in await kept.memory.of_member(1)] == [2]
+    assert [row.id for row in await kept.jobs.of_member(1)] == ["b" * 16]
+    assert await kept.retention.sweep() == Swept(turns=0, recipes=0, jobs=0, parts=0)
+
+
+async def test_a_job_under_way_stays_however_old(kept: Kept) -> None:
+    job = Job("a" * 16, submission("hello"), created_at=time.time() - 1000 * DAY_S)
+    await kept.jobs.create(job)
+    assert (await kept.retention.sweep()).jobs == 0
+    assert [found.id for found in await kept.jobs.unfinished()] == [job.id]
+
+
+async def test_expired_recipes_and_settled_parts_go(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("r" * 16, Requester(1, 10, 100), "fake-text", text_request("hello"), {})
+    await kept.recipes.save(recipe)
+    for job_id in ("a" * 16, "b" * 16):
+        await kept.job(job_id, days_old=0)
+    [sent] = await kept.outbox.pending("a" * 16)
+    await kept.outbox.mark_sent(sent, 5)
+    real_time = time.time
+    monkeypatch.setattr(time, "time", lambda: real_time() + 31 * DAY_S)
+    assert await kept.retention.sweep() == Swept(turns=0, recipes=1, jobs=0, parts=1)
+    assert await kept.outbox.pending("b" * 16) != []
+
+
+async def test_nothing_is_remembered_where_the_owner_wants_that(database: Database) -> None:
+    kept = Kept(database, memory_days=0)
+    await kept.turn(1, days_old=0.001)
+    assert (await kept.retention.sweep()).turns == 1
+
+
+async def test_a_busy_database_does_not_end_the_sweeping(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    swept = asyncio.Event()
+    sweep, sleep = kept.retention.sweep, asyncio.sleep
+    failures = [OperationalError("", {}, Exception("database is locked"))]
+
+    async def sometimes() -> Swept:
+        if failures:
+            raise failures.pop()
+        result = await sweep()
+        swept.set()
+        return result
+
+    monkeypatch.setattr(kept.retention, "sweep", sometimes)
+    monkeypatch.setattr("bot.services.retention.asyncio.sleep", lambda _: sleep(0))
+    with caplog.at_level(logging.WARNING):
+        task = asyncio.create_task(kept.retention.run())
+        await asyncio.wait_for(swept.wait(), 5)
+    task.cancel()
+    await asyncio.wait({task})
+    assert "will try again" in caplog.text
