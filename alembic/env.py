@@ -31,9 +31,11 @@ def migrate(connection: Connection) -> None:
 async def connect_and_migrate() -> None:
     url = context.config.attributes.get("url") or read_settings().database
     engine = make_engine(make_url(url), foreign_keys=False)
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()
 
 
 if context.is_offline_mode():

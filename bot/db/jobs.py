@@ -79,14 +79,15 @@ class JobRepository:
         Raises:
             JournalUnavailable: The database is out of reach.
         """
-        try:
-            async with self._writing() as session:
-                session.add(_row(job))
-                await session.flush()
-                payload = _SUBMISSIONS.dump_json(job.submission).decode()
-                session.add(JobPayloadTable(job_id=job.id, payload=payload))
-        except IntegrityError:
-            return await self._earlier(job.submission)
+        payload = _SUBMISSIONS.dump_json(job.submission).decode()
+        with _translated():
+            try:
+                async with self._database.session() as session:
+                    session.add(_row(job))
+                    await session.flush()
+                    session.add(JobPayloadTable(job_id=job.id, payload=payload))
+            except IntegrityError:
+                return await self._earlier(job.submission)
         return job
 
     async def started(self, job: Job) -> None:
@@ -108,6 +109,8 @@ class JobRepository:
     async def finished(self, job: Job, outcome: Outcome, parts: Sequence[str]) -> None:
         """Note the end and what is to be delivered, and drop the request, in one transaction.
 
+        Nothing is noted of a job that has ended already, or whose member's data was deleted.
+
         Raises:
             JournalUnavailable: The database is out of reach.
         """
@@ -122,8 +125,8 @@ class JobRepository:
             "error_kind": outcome.error.kind if outcome.error else None,
         }
         async with self._writing() as session:
-            if not await _changed(session, update(JobTable).filter_by(id=job.id).values(**values)):
-                _log.info("job %s ended after its member's data had been deleted", job.id)
+            live = update(JobTable).where(JobTable.id == job.id, JobTable.state.in_(_LIVE))
+            if not await _changed(session, live.values(**values)):
                 return
             await session.execute(delete(JobPayloadTable).filter_by(job_id=job.id))
             session.add_all(outbox_rows(job, parts))
@@ -250,8 +253,6 @@ def _translated() -> Iterator[None]:
     """Tell the engine in its own words that the database is out of reach."""
     try:
         yield
-    except IntegrityError:
-        raise
     except SQLAlchemyError as error:
         raise JournalUnavailable(str(getattr(error, "orig", None) or error)) from error
 
