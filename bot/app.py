@@ -96,7 +96,7 @@ class App:
 
         Running jobs may finish and be delivered; who waits reads that the place is kept.
         """
-        await self.services.engine.drain()
+        await asyncio.gather(self.services.engine.drain(), self.live.announce_restart())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DELIVERY_S):
                 while await self.services.outbox.due(time.time()):  # noqa: ASYNC110 - rows have no event
@@ -176,6 +176,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         profile=catalog.profile(settings.profile),
         weights=ground.weights,
         engine=engine,
+        spool=ground.spool,
         server_settings=server_settings,
         recipes=recipes,
         live=live,
@@ -204,8 +205,9 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
     services = app.services
 
     async def ended(job: Job, outcome: Outcome) -> None:
-        await services.memory.on_finished(job, outcome)
         app.outbox.wake()
+        await services.memory.on_finished(job, outcome)
+        await services.intake.discard_files(job.submission)
 
     services.engine.observe(ended)
     await services.engine.start()

@@ -7,6 +7,7 @@ It must not know what a modality means: cogs hand over a request, or something t
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ import discord
 from bot.delivery.replies import ALREADY_ACKNOWLEDGED, answer_message
 from bot.engine.engine import Engine
 from bot.engine.job import Anchor, Job, Requester, Submission
+from bot.engine.spool import Spool, paths_in
 from bot.services.recipes import Recipe, RecipeService
 from bot.services.server_settings import ServerSettings
 from bot.tree import tell_author
 from models.catalog import Catalog, ModelSpec, Profile
-from models.contracts import Modality, Request
-from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
+from models.contracts import Modality, Request, dump_request
+from models.errors import HandlerError, LimitReached, ModelNotInstalled, ModelUnavailable
 from models.weights import WeightStore
 
 RequestSource = Request | Callable[[], Awaitable[Request]]
@@ -60,6 +62,7 @@ class Intake:
     profile: Profile
     weights: WeightStore
     engine: Engine
+    spool: Spool
     server_settings: ServerSettings
     recipes: RecipeService
     live: Follower
@@ -183,7 +186,7 @@ class Intake:
             submitted before.
         """
         key = f"{message.id}:{purpose}"
-        if key in self._arriving or await self.known(key):
+        if key in self._arriving:
             return None
         self._arriving.add(key)
         answer: discord.Message | None = None
@@ -191,6 +194,8 @@ class Intake:
             message.author.id, message.guild.id if message.guild else 0, message.channel.id
         )
         try:
+            if await self.known(key):
+                return None
             self.check(requester, model.modality, settings_channel(message.channel))
             with self._counted(requester):
                 answer = await answer_message(message, _WORKING, key)
@@ -222,6 +227,10 @@ class Intake:
         for job in self.engine.jobs():
             self.live.follow(job)
 
+    async def discard_files(self, submission: Submission) -> None:
+        """Delete what a member sent for a job that has ended, or that never came to be."""
+        await asyncio.to_thread(self.spool.discard, paths_in(dump_request(submission.request)))
+
     def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
         if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):
             raise ModelUnavailable(f"{_NAMES[modality]} is switched off here by the moderators.")
@@ -249,8 +258,15 @@ class Intake:
                     submission.presentation,
                 )
             )
-        job = await self.engine.submit(submission)
-        self.live.follow(job)
+        try:
+            job = await self.engine.submit(submission)
+        except HandlerError:
+            await self.discard_files(submission)
+            raise
+        if job.submission is submission and not job.state.final:
+            self.live.follow(job)
+        else:  # submitted before, with files of its own
+            await self.discard_files(submission)
         return job
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from bot.db.session import Database
 from bot.db.tables import JobTable
+from bot.engine.journal import JournalUnavailable
 from models.contracts import ChatMessage, Modality, Request, TextRequest
 from models.errors import InvalidMedia
 from tests.conftest import World
@@ -126,6 +127,34 @@ async def test_an_interaction_that_arrives_twice_is_one_job(world: World) -> Non
     assert "blue" in answer.content
 
 
+# --------------------------------------------------------------------------- files
+
+OGG = ("a.ogg", b"OggS\0\x02" + bytes(3000))
+
+
+def spooled(world: World) -> list[str]:
+    folder = world.services.spool.folder
+    return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+
+
+async def test_a_file_stays_as_long_as_its_job(world: World) -> None:
+    await world.member.slash(world.channel, "ask", prompt=SLOW)
+    await world.member.slash(world.channel, "transcribe", file=OGG)
+    assert len(spooled(world)) == 1
+    await world.env.advance_time(40)
+    assert await job_states(world) == ["done", "done"]
+    assert spooled(world) == []
+
+
+async def test_the_file_of_a_refused_job_goes_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.services.engine, "_draining", True)
+    await world.member.slash(world.channel, "transcribe", file=OGG)
+    assert "about to restart" in world.messages()[0].content
+    assert spooled(world) == []
+
+
 # --------------------------------------------------------------------------- messages
 
 
@@ -238,6 +267,17 @@ async def test_where_the_bot_may_not_write_the_author_is_told_directly(
     [told] = world.direct()
     assert "I lack a permission" in told.content
     assert await job_states(world) == []
+
+
+async def test_a_journal_out_of_reach_is_told_below_the_message(
+    world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(key: str) -> bool:
+        raise JournalUnavailable("database is locked")
+
+    monkeypatch.setattr(world.services.intake, "known", busy)
+    await world.member.send(world.channel, "listen:blue")
+    assert "My database is busy" in world.messages()[-1].content
 
 
 async def test_a_deleted_message_stops_its_job(world: World, listener: Listener) -> None:
