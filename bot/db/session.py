@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -63,8 +64,12 @@ class Database:
         self._engine = make_engine(self.url)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._lock: _Lock = _AdvisoryLock(self._engine)
+        self._writers_turn: AbstractAsyncContextManager[None] = nullcontext()
         if self._is_sqlite:
             self._lock = _FileLock(_file_of(self.url))
+            # SQLite has one writer at a time and lets the others poll; a queue of our own is
+            # about ten times as fast.
+            self._writers_turn = asyncio.Lock()
 
     async def open(self) -> None:
         """Take the instance lock and bring the schema up to date.
@@ -90,8 +95,11 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction: committed at the end of the block, rolled back on an exception."""
-        async with self._sessions.begin() as session:
+        """Open a transaction: committed at the end of the block, rolled back on an exception.
+
+        Not inside another one: SQLite has one writer at a time.
+        """
+        async with self._writers_turn, self._sessions.begin() as session:
             yield session
 
     @contextlib.asynccontextmanager
