@@ -39,7 +39,7 @@ SEND_MESSAGES, ATTACH_FILES, SEND_VOICE = 1 << 11, 1 << 15, 1 << 46
 VIEW_CHANNEL, SEND_IN_THREADS = 1 << 10, 1 << 38
 EPHEMERAL, VOICE_MESSAGE, LOADING = 1 << 6, 1 << 13, 1 << 7
 MESSAGE_CONTENT, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 15, 1 << 9, 1 << 12
-ACK_DEADLINE_S, TOKEN_LIFE_S, NONCE_LIFE_S = 3.0, 900.0, 300.0
+ACK_DEADLINE_S, TOKEN_LIFE_S = 3.0, 900.0
 FILE_LIMIT, REQUEST_LIMIT = 10 * 2**20, 25 * 2**20
 _counter = itertools.count(1)
 
@@ -114,6 +114,24 @@ class Fault:
     retry_after: float = 0.2
 
 
+@dataclass
+class Bucket:
+    """A window of time with so many requests left; it begins with the first request."""
+
+    limit: int
+    window_s: float
+    left: int = 0
+    ends: float = 0.0
+
+    def renew(self) -> None:
+        if time.monotonic() >= self.ends:
+            self.left, self.ends = self.limit, time.monotonic() + self.window_s
+
+    @property
+    def rest_s(self) -> float:
+        return max(self.ends - time.monotonic(), 0.001)
+
+
 class Discord:
     """Everything that Discord remembers."""
 
@@ -131,9 +149,10 @@ class Discord:
         self.problems: list[str] = []
         self.faults: list[Fault] = []
         self.limits: dict[str, tuple[int, float]] = {"messages": (5, 5.0), "webhooks": (5, 2.0)}
-        self.buckets: dict[str, deque[float]] = defaultdict(deque)
+        self.buckets: dict[str, Bucket] = {}
         self.flags = 1 << 18  # message content, as the developer portal has it
         self.denied = 0
+        self.nonce_life_s = 300.0
         self.gateway = Gateway(self)
         for channel_id, name in ((CHANNEL, "general"), (OTHER_CHANNEL, "sounds")):
             self.add_channel(channel_id, 0, name)
@@ -197,7 +216,12 @@ class Discord:
         if author == APPLICATION and not more:
             self._may_post(body, files)
         known = self.nonces.get((channel_id, nonce))
-        if nonce and body.get("enforce_nonce") and known and time.time() - known[0] < NONCE_LIFE_S:
+        if (
+            nonce
+            and body.get("enforce_nonce")
+            and known
+            and time.time() - known[0] < self.nonce_life_s
+        ):
             return self.find(channel_id, known[1])
         message_id = snowflake()
         message: Json = {
@@ -478,6 +502,13 @@ class Upload:
 
 
 async def read_body(request: web.Request) -> tuple[Json, dict[int, Upload]]:
+    """Read JSON or multipart, and note the payload in the log of requests."""
+    body, files = await _read(request)
+    request["log"] |= {"body": body, "files": len(files)}
+    return body, files
+
+
+async def _read(request: web.Request) -> tuple[Json, dict[int, Upload]]:
     """Read JSON, or multipart with ``payload_json`` and ``files[n]``."""
     if not request.content_type.startswith("multipart/"):
         text = await request.text()
@@ -752,9 +783,14 @@ class Rest:
         limit = int(request.query.get("limit", 50))
         if "after" in request.query:  # the oldest ones after it, newest first
             after = [m for m in shown if int(m["id"]) > int(request.query["after"])]
-            return web.json_response(after[:limit][::-1])
+            return web.json_response(self._read(after[:limit]))
         before = int(request.query.get("before", 2**63))
-        return web.json_response([m for m in shown if int(m["id"]) < before][-limit:][::-1])
+        return web.json_response(self._read([m for m in shown if int(m["id"]) < before][-limit:]))
+
+    @staticmethod
+    def _read(messages: list[Json]) -> list[Json]:
+        """Newest first, and without nonces: nothing promises that they can be read again."""
+        return [{k: v for k, v in m.items() if k != "nonce"} for m in reversed(messages)]
 
     async def post(self, request: web.Request) -> web.Response:
         channel_id = self._channel(request)
@@ -811,6 +847,7 @@ class Border:
             self.discord.problems.append(f"unknown route {request.method} {path}")
         entry: Json = {"at": time.time(), "method": request.method, "path": path, "route": route}
         self.discord.requests.append(entry)
+        request["log"] = entry
         try:
             response = await self._guarded(request, handler, path, route)
         except Refused as refusal:
@@ -860,44 +897,41 @@ class Border:
 
     # ----------------------------------------------------------------- rate limits
 
-    def _bucket(self, request: web.Request, route: str) -> tuple[str, int, float]:
+    def _bucket(self, request: web.Request, route: str) -> Bucket:
         name = "webhooks" if route.startswith("/webhooks") else route.split("/")[-1].strip("{}")
         name = "messages" if name == "message" and request.method != "GET" else name
-        limit, window_s = self.discord.limits.get(name, (50, 1.0))
         major = request.match_info.get("channel") or request.match_info.get("token") or ""
-        return f"{request.method} {route} {major}", limit, window_s
+        key = f"{request.method} {route} {major}"
+        limit, window_s = self.discord.limits.get(name, (50, 1.0))
+        return self.discord.buckets.setdefault(key, Bucket(limit, window_s))
 
     def _limit(self, request: web.Request, route: str) -> None:
         clock = time.monotonic()
         while self._global and self._global[0] < clock - 1:
             self._global.popleft()
         if len(self._global) >= 50 and not route.startswith("/interactions"):
-            raise self._too_many("the API", 0.5, everywhere=True)
+            raise self._too_many(0.5, everywhere=True)
         self._global.append(clock)
-        key, limit, window_s = self._bucket(request, route)
-        used = self.discord.buckets[key]
-        while used and used[0] <= clock - window_s:
-            used.popleft()
-        if len(used) >= limit:
-            raise self._too_many(key, used[0] + window_s - clock, everywhere=False)
-        used.append(clock)
+        bucket = self._bucket(request, route)
+        bucket.renew()
+        if not bucket.left:
+            raise self._too_many(bucket.rest_s, everywhere=False)
+        bucket.left -= 1
 
-    def _too_many(self, what: str, retry_after: float, *, everywhere: bool) -> Refused:
+    @staticmethod
+    def _too_many(retry_after: float, *, everywhere: bool) -> Refused:
         body = {"retry_after": round(retry_after, 3), "global": everywhere}
-        return Refused(429, 0, f"You are being rate limited: {what}", **body)
+        return Refused(429, 0, "You are being rate limited.", **body)
 
     def _headers(self, request: web.Request, route: str) -> dict[str, str]:
-        key, limit, window_s = self._bucket(request, route)
-        used = self.discord.buckets[key]
-        rest_s = max(used[0] + window_s - time.monotonic(), 0.001) if used else window_s
+        bucket = self._bucket(request, route)
+        name = hashlib.sha256(f"{request.method} {route}".encode()).hexdigest()[:32]
         return {
-            "X-RateLimit-Bucket": hashlib.sha256(f"{request.method} {route}".encode()).hexdigest()[
-                :32
-            ],
-            "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(max(limit - len(used), 0)),
-            "X-RateLimit-Reset": f"{time.time() + rest_s:.3f}",
-            "X-RateLimit-Reset-After": f"{rest_s:.3f}",
+            "X-RateLimit-Bucket": name,
+            "X-RateLimit-Limit": str(bucket.limit),
+            "X-RateLimit-Remaining": str(bucket.left),
+            "X-RateLimit-Reset": f"{time.time() + bucket.rest_s:.3f}",
+            "X-RateLimit-Reset-After": f"{bucket.rest_s:.3f}",
         }
 
 
@@ -1017,7 +1051,7 @@ class Control:
         return web.Response(status=204)
 
     async def set(self, request: web.Request) -> web.Response:
-        """Change ``limits``, ``denied`` (permission bits) or the application's ``flags``."""
+        """Change ``limits``, ``denied`` (permission bits), ``nonce_life_s`` or ``flags``."""
         for name, value in (await request.json()).items():
             setattr(self.discord, name, value)
             if name == "denied":

@@ -1,0 +1,87 @@
+"""A backend whose behaviour stands in the request, for a real worker process.
+
+A prompt is a line of words: ``#tag`` comes back in every part of the answer; ``ticks=5`` and
+``tick_s=0.1`` make it take its time, ``chars=5000`` makes it long, ``crash`` ends the worker,
+``hang`` stops it from ever coming back, ``fail`` raises.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from models.contracts import (
+    Control,
+    Finished,
+    HandlerEvent,
+    Modality,
+    Progress,
+    Segment,
+    SpeechResult,
+    TextDelta,
+    TextResult,
+    TranscriptionResult,
+    Usage,
+)
+from models.errors import BackendError
+
+
+class Fake:
+    """Answers a request of any modality."""
+
+    def run(self, request: Any, control: Control) -> Iterator[HandlerEvent]:
+        text = _text(request)
+        words = text.split()
+        options = dict(re.findall(r"(\w+)=([\d.]+)", text))
+        tag = next((word for word in words if word.startswith("#")), "#none")
+        for tick in range(int(options.get("ticks", 1))):
+            time.sleep(float(options.get("tick_s", 0)))
+            if control.cancelled:
+                return
+            if request.modality is Modality.TEXT:
+                yield TextDelta(f"tick{tick} ")
+            else:
+                yield Progress("working", None)
+            if "crash" in words:
+                os._exit(3)
+            while "hang" in words:
+                time.sleep(1)
+        if "fail" in words:
+            raise BackendError("The fake model failed, as it was asked to.")
+        yield Finished(_result(request, control, tag, int(options.get("chars", 0))))
+
+    def close(self) -> None:
+        pass
+
+
+def load(spec: object, location: str, device: str) -> Fake:
+    return Fake()
+
+
+def _text(request: Any) -> str:
+    if request.modality is Modality.TEXT:
+        return str(request.messages[-1].content)
+    return str(getattr(request, "text", ""))
+
+
+def _result(request: Any, control: Control, tag: str, chars: int) -> Any:
+    if request.modality is Modality.TEXT:
+        return TextResult(answer(tag, chars), Usage(3, "tokens"))
+    if request.modality is Modality.SPEECH:
+        media = control.store(b"OggS" + tag.encode() * 50, "voice.ogg", "audio/ogg")
+        return SpeechResult(media, 1.5, bytes(range(64)), Usage(9, "characters"), "fake")
+    data = control.open(request.media).read_bytes()
+    said = f"heard {len(data)} bytes"
+    return TranscriptionResult((Segment(0, 1, said),), "en", 1.0, Usage(1, "seconds"))
+
+
+def answer(tag: str, chars: int) -> str:
+    """The text that answers a prompt: paragraphs that can be told apart."""
+    text, number = f"answer {tag} part0", 0
+    while len(text) < chars:
+        number += 1
+        text += f"\n\nanswer {tag} part{number} " + "x" * 200
+    return text

@@ -1,0 +1,278 @@
+"""The wire double and the bot as processes, with what tests ask of them.
+
+This module owns their starts and ends: whatever a test does, neither outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TOKEN = "wire.double.token"
+GUILD, CHANNEL, OTHER_CHANNEL = 2000, 3000, 3001
+OLGA, AMIR, BEATE = 4000, 4001, 4002
+BOT = "1000"
+
+Json = dict[str, Any]
+
+
+class Wire:
+    """The double of Discord, in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.url = url
+        self._process = process
+        self._http = aiohttp.ClientSession(url)
+
+    @classmethod
+    async def start(cls) -> Wire:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(HERE / "wire_double.py"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout
+        port = json.loads(await process.stdout.readline())["port"]
+        return cls(process, f"http://127.0.0.1:{port}")
+
+    async def stop(self) -> None:
+        await self._http.close()
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 10)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _call(self, path: str, body: Json) -> Json:
+        async with self._http.post(f"/control/{path}", json=body) as response:
+            assert response.status < 300, f"{path} {body}: {response.status} {response.reason}"
+            return await response.json() if response.status == 200 else {}
+
+    async def command(
+        self, name: str, *, user: int = OLGA, target: int = 0, **options: Any
+    ) -> Json:
+        """Type a slash command; give back the interaction's id and token."""
+        body = {"name": name, "user": user, "options": options}
+        return await self._call("command", body | ({"target": target} if target else {}))
+
+    async def press(self, message: Json, label: str, *, user: int = OLGA) -> Json:
+        button = next(b for b in buttons(message) if b.get("label") == label)
+        place = {"message": message["id"], "channel": int(message["channel_id"])}
+        return await self._call("press", {**place, "custom_id": button["custom_id"], "user": user})
+
+    async def say(self, content: str = "", **more: Any) -> Json:
+        """Write a message as a member."""
+        return await self._call("message", {"content": content, **more})
+
+    async def fault(self, method: str, path: str, status: int, times: int = 1, **more: Any) -> None:
+        await self._call(
+            "fault", {"method": method, "path": path, "status": status, "times": times, **more}
+        )
+
+    async def gateway(self, action: str) -> None:
+        await self._call("gateway", {"action": action})
+
+    async def set(self, **values: Any) -> None:
+        await self._call("set", values)
+
+    async def expire(self, interaction: Json) -> None:
+        await self._call("expire", {"token": interaction["token"]})
+
+    async def delete(self, message: Json) -> None:
+        await self._call(
+            "delete", {"message": message["id"], "channel": int(message["channel_id"])}
+        )
+
+    async def state(self) -> Json:
+        async with self._http.get("/control/state") as response:
+            state: Json = await response.json()
+            return state
+
+    async def download(self, url: str) -> bytes:
+        async with self._http.get(url.removeprefix(self.url)) as response:
+            return await response.read()
+
+    async def until(
+        self, what: Callable[[Json], Any], *, within_s: float = 30.0, bot: Bot | None = None
+    ) -> Any:
+        """Wait until something can be seen and give it back."""
+        end = time.monotonic() + within_s
+        while True:
+            state = await self.state()
+            if found := what(state):
+                return found
+            if time.monotonic() > end or (bot and not bot.alive):
+                shown = json.dumps([brief(m) for m in state["messages"]], indent=1)
+                log = bot.log.read_text()[-4000:] if bot else ""
+                raise AssertionError(f"not seen within {within_s} s:\n{shown}\n{log}")
+            await asyncio.sleep(0.05)
+
+
+class Bot:
+    """The bot against a wire double, in a process of its own with a data folder of its own."""
+
+    def __init__(self, wire: Wire, folder: Path, **environment: str) -> None:
+        self.wire = wire
+        self.folder = folder
+        self.log = folder / "bot.log"
+        self.environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *, ready_s: float = 20.0) -> float:
+        """Start it and give back the seconds until its gateway session was ready."""
+        before = len((await self.wire.state())["ready_at"])
+        begun = time.time()
+        await self.launch()
+        ready_at = await self.wire.until(
+            lambda s: s["ready_at"][before:], within_s=ready_s, bot=self
+        )
+        return float(ready_at[0]) - begun
+
+    async def launch(self, command: str = "run") -> None:
+        """Start a command of its own without waiting for anything."""
+        config = write_installation(self.folder)
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-W", "ignore", str(HERE / "launch_bot.py")),
+                *(self.wire.url, str(config), *command.split()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=self.folder,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, self.folder / "plugins"))),
+                    "DISCORD_TOKEN": TOKEN,
+                    "SEXTANT_DATA_DIR": str(self.folder / "data"),
+                    **self.environment,
+                },
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Read its database from outside."""
+        file = self.folder / "data" / "sextant.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
+            return database.execute(query).fetchall()
+
+    def write(self, statement: str) -> None:
+        """Change its database while it is not running."""
+        assert not self.alive
+        with closing(sqlite3.connect(self.folder / "data" / "sextant.db")) as database, database:
+            database.execute(statement)
+
+    def memory_mb(self) -> float:
+        return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+
+    def mapped(self) -> str:
+        return Path(f"/proc/{self.pid}/maps").read_text()
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    async def wait(self, within_s: float = 30.0) -> int:
+        assert self._process
+        return await asyncio.wait_for(self._process.wait(), within_s)
+
+    async def kill(self) -> None:
+        """SIGKILL, which no handler sees. Its workers end with it."""
+        if self.alive:
+            os.kill(self.pid, signal.SIGKILL)
+            await self.wait()
+
+
+def write_installation(folder: Path) -> Path:
+    """Write a config folder whose models are all the fake backend, and its entry point."""
+    config = folder / "config"
+    if config.exists():
+        return config
+    (config / "models").mkdir(parents=True)
+    shutil.copy(ROOT / "config" / "default.toml", config)
+    row = (
+        '[[model]]\nid = "fake-{0}"\nname = "Fake {0}"\nmodality = "{0}"\nbackend = "fake"\n'
+        'licence = "MIT"\ncommercial_use = true\nmemory_mb = 10\nload_s = 0.5\n'
+        'capabilities = ["seed", "speed", "language", "translate", "word_timestamps"]\n'
+        'source = {{kind = "path", path = "/"}}\n'
+    )
+    modalities = ("text", "speech", "transcription")
+    for modality in modalities:
+        (config / "models" / f"{modality}.toml").write_text(row.format(modality))
+    defaults = "".join(f'{modality} = "fake-{modality}"\n' for modality in modalities)
+    profile = f'[embedded]\ndescription = "fakes"\nmemory_mb = 100\n[embedded.defaults]\n{defaults}'
+    (config / "profiles.toml").write_text(profile)
+    plugin = folder / "plugins" / "fake_backend-1.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-backend\nVersion: 1\n")
+    (plugin / "entry_points.txt").write_text("[sextant.backends]\nfake = fake_backend:load\n")
+    return config
+
+
+# --------------------------------------------------------------------------- looking
+
+
+def of_bot(state: Json) -> list[Json]:
+    """The bot's messages in order."""
+    return [m for m in state["messages"] if m["author"]["id"] == BOT]
+
+
+def saying(text: str) -> Callable[[Json], list[Json]]:
+    """What finds the bot's messages that contain a text."""
+    return lambda state: [m for m in of_bot(state) if text in m["content"]]
+
+
+def buttons(message: Json) -> list[Json]:
+    return [b for row in message["components"] for b in row.get("components", [])]
+
+
+def labels(message: Json) -> list[str]:
+    return [b.get("label", "") for b in buttons(message)]
+
+
+def calls(state: Json, method: str, ending: str) -> list[Json]:
+    return [r for r in state["requests"] if r["method"] == method and r["route"].endswith(ending)]
+
+
+def brief(message: Json) -> Json:
+    shown = {k: message[k] for k in ("id", "channel_id", "content", "flags", "type")}
+    return shown | {
+        "by": message["author"]["username"],
+        "files": [a["filename"] for a in message["attachments"]],
+        "buttons": labels(message),
+    }
+
+
+def encoded(filename: str, data: bytes, content_type: str = "") -> Json:
+    """A file as the control API takes it."""
+    return {
+        "filename": filename,
+        "content_type": content_type,
+        "data": base64.b64encode(data).decode(),
+    }

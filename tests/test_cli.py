@@ -1,0 +1,141 @@
+"""The command line: every subcommand that needs no Discord."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bot import __main__ as cli
+from bot.settings import Settings
+from models.weights import PullFailed, WeightStore
+
+
+@pytest.fixture(autouse=True)
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEXTANT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("SEXTANT_PROFILE", raising=False)
+    return tmp_path
+
+
+def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starred = {line.split()[2] for line in lines if line.startswith("* ") and "MB" in line}
+    assert starred == {"smollm2-135m", "hibari", "whisper-tiny-en"}
+
+
+def test_pull_without_an_id_fetches_the_profiles_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(WeightStore, "pull", lambda _, spec, progress: progress(f"got {spec.id}"))
+    assert cli.main(["models", "pull"]) == 0
+    assert set(capsys.readouterr().out.split()) >= {"smollm2-135m", "hibari", "whisper-tiny-en"}
+    assert cli.main(["models", "pull", "xtts-v2"]) == 0
+    assert capsys.readouterr().out == "got xtts-v2\n"
+
+
+def test_a_pull_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise PullFailed("no network")
+
+    monkeypatch.setattr(WeightStore, "pull", fail)
+    assert cli.main(["models", "pull", "hibari"]) == 1
+    assert capsys.readouterr().err == "no network\n"
+
+
+def test_verify_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "verify", "hibari"]) == 1
+    assert capsys.readouterr().out == "hibari: hibari is not installed\n"
+    assert cli.main(["models", "verify"]) == 0
+
+
+def test_remove_removes(installation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = installation / "data" / "models" / "packages" / "hibari-tts-0.2.1"
+    folder.mkdir(parents=True)
+    assert cli.main(["models", "remove", "hibari"]) == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("arguments", [["models", "pull", "gpt-9"], ["models", "remove", "gpt-9"]])
+def test_an_unknown_model_is_one_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 78
+    assert "no model called `gpt-9`" in capsys.readouterr().err
+
+
+def test_wrong_settings_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEXTANT_ENGINE__LANES", "none")
+    assert cli.main(["models", "list"]) == 78
+    assert "engine.lanes" in capsys.readouterr().err
+
+
+def test_an_unknown_profile_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEXTANT_PROFILE", "mainframe")
+    assert cli.main(["models", "list"]) == 78
+    assert "no profile `mainframe`" in capsys.readouterr().err
+
+
+def test_the_database_is_checked_and_upgraded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["db", "check"]) == 1
+    assert "db upgrade" in capsys.readouterr().err
+    assert cli.main(["db", "upgrade"]) == 0
+    assert cli.main(["db", "check"]) == 0
+
+
+def test_a_database_out_of_reach_is_one_sentence(
+    installation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (installation / "data").write_text("in the way")
+    assert cli.main(["db", "upgrade"]) == 1
+    assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_run_without_a_token_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bot.run.set_up", lambda _: None)
+    monkeypatch.setenv("DISCORD_TOKEN", "")
+    assert cli.main(["run"]) == 78
+    assert "DISCORD_TOKEN is not set" in capsys.readouterr().err
+
+
+def test_demo_is_handed_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def demo(settings: Settings, **options: object) -> int:
+        seen.update(options)
+        return 7
+
+    monkeypatch.setattr("bot.demo.run.main", demo)
+    assert cli.main(["demo", "--once", "--port", "9999"]) == 7
+    assert seen == {"once": True, "port": 9999, "output": Path("demo-output")}
+
+
+def test_each_command_has_help() -> None:
+    for command in ([], ["run"], ["demo"], ["doctor"], ["models"], ["models", "pull"], ["db"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*command, "--help"])
+        assert ended.value.code == 0
+
+
+def test_commands_start_fast() -> None:
+    root = Path(__file__).parent.parent
+    begun = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bot", "models", "list"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
+    assert time.monotonic() - begun < 5
+    assert Settings.model_fields  # imported without reading anything

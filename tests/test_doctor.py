@@ -1,0 +1,153 @@
+"""What the doctor finds on machines of several kinds. What it asks Discord is in tests/e2e."""
+
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bot import doctor
+from bot.doctor import Hardware, Level
+from bot.settings import CONFIG_FOLDER, Settings
+from models.catalog import Catalog
+from models.weights import WeightStore
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return Catalog.read(CONFIG_FOLDER)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "proposed"),
+    [
+        (Hardware(2, 4_000, ()), "embedded"),
+        (Hardware(2, 64_000, ()), "embedded"),
+        (Hardware(8, 16_000, ()), "cpu"),
+        (Hardware(8, 16_000, (("GT 710", 2_000),)), "cpu"),
+        (Hardware(2, 8_000, (("RTX 4060", 8_588),)), "gpu-8gb"),
+        (Hardware(2, 8_000, (("GT 710", 2_000), ("RTX 4090", 24_000))), "gpu-8gb"),
+    ],
+)
+def test_the_profile_suits_the_machine(catalog: Catalog, hardware: Hardware, proposed: str) -> None:
+    assert doctor.propose(hardware, catalog.profiles) == proposed
+
+
+def test_another_profile_is_proposed_with_its_setting(catalog: Catalog) -> None:
+    found = list(doctor.check_hardware(Hardware(8, 32_000, ()), catalog, "embedded"))
+    assert "`cpu`: SEXTANT_PROFILE" in found[-1].remedy
+    assert found[-1].level is Level.OK
+
+
+def test_too_little_memory_is_a_warning(catalog: Catalog) -> None:
+    found = list(doctor.check_hardware(Hardware(8, 4_000, ()), catalog, "cpu"))
+    assert found[-1].level is Level.WARN
+    assert "6000 MB" in found[-1].finding
+
+
+def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA RTX 4060, 8188'\necho 'broken'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor.read_hardware().gpus == (("NVIDIA RTX 4060", 8585),)
+
+
+def test_a_driver_that_fails_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor.read_hardware().gpus == ()
+
+
+def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: Path) -> None:
+    [check] = doctor.check_models([catalog.get("hibari")], WeightStore(tmp_path))
+    assert check.level is Level.FAIL
+    assert check.remedy == "python -m bot models pull hibari"
+
+
+def test_missing_libraries_name_their_extra(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "TTS" else object())
+    *_, check = doctor.check_libraries([catalog.get("xtts-v2"), catalog.get("hibari")])
+    assert check.level is Level.FAIL
+    assert check.finding == "xtts-v2 needs TTS"
+    assert check.remedy == "pip install -e '.[speech]'"
+
+
+def test_every_backend_says_what_it_imports(catalog: Catalog) -> None:
+    assert {spec.backend for spec in catalog.all()} == set(doctor._LIBRARIES)
+
+
+def test_a_full_disk_blocks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = doctor.shutil.disk_usage("/")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=5_000_000))
+    check = doctor.check_disk(settings, 0)
+    assert check.level is Level.FAIL
+    assert "5 MB free" in check.finding
+    assert not settings.data_dir.exists()
+
+
+def test_what_has_yet_to_be_fetched_counts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = doctor.shutil.disk_usage("/")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
+    assert doctor.check_disk(settings, 0).level is Level.OK
+    assert doctor.check_disk(settings, 1000).level is Level.WARN
+
+
+def test_a_file_in_the_way_of_the_data_blocks(settings: Settings) -> None:
+    settings.data_dir.write_text("not a folder")
+    assert doctor.check_disk(settings, 0).level is Level.FAIL
+
+
+def test_the_database_is_looked_at(settings: Settings) -> None:
+    assert doctor.check_database(settings).finding == "made at the first start"
+    settings.data_dir.mkdir()
+    file = settings.data_dir / "sextant.db"
+    file.write_text("this is no database" * 100)
+    assert doctor.check_database(settings).level is Level.FAIL
+    file.unlink()
+    sqlite3.connect(file).close()
+    check = doctor.check_database(settings)
+    assert check.level is Level.WARN
+    assert check.remedy == "python -m bot db upgrade"
+
+
+def test_a_missing_token_blocks_and_says_where_to_get_one(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main(settings) == 1
+    shown = capsys.readouterr().out
+    assert "DISCORD_TOKEN is not set" in shown
+    assert "discord.com/developers" in shown
+    assert "to mend first" in shown
+
+
+def test_the_doctor_imports_no_heavy_library(tmp_path: Path) -> None:
+    script = (
+        "import sys; from bot.__main__ import main; main(['doctor'])\n"
+        "heavy = {'torch', 'transformers', 'TTS', 'faster_whisper', 'onnxruntime'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    environment = {"SEXTANT_DATA_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [doctor.sys.executable, "-W", "ignore", "-c", script],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
