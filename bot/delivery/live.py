@@ -123,13 +123,21 @@ class LiveViews:
         self._followed[job.id] = job, picture, task
         task.add_done_callback(partial(self._ended, job.id))
 
+    async def announce_restart(self) -> None:
+        """Tell those whose jobs wait that their place is kept, and follow these no more."""
+        waiting = [(job, task) for job, view, task in self._followed.values() if view.waiting]
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+        await asyncio.gather(*(self._tell(job) for job, _ in waiting))
+
     async def close(self) -> None:
         """Stop following. Jobs that still wait are told that their place is kept."""
-        followed = list(self._followed.values())
-        for *_, task in followed:
+        await self.announce_restart()
+        running = [task for *_, task in self._followed.values()]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*(task for *_, task in followed), return_exceptions=True)
-        await asyncio.gather(*(self._tell(job) for job, view, _ in followed if view.waiting))
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _follow(self, job: Job, picture: Picture) -> None:
         anchor = job.submission.anchor
