@@ -19,7 +19,7 @@ from bot.client import from_person
 from bot.delivery.intake import settings_channel
 from bot.engine.job import Job, Outcome
 from bot.services.addressing import Addressing, replied_to
-from bot.services.memory import CONVERSATION, QUESTION, Turn
+from bot.services.memory import CONVERSATION, QUESTION, Turn, estimated_tokens
 from bot.services.recordings import recordings, title_of
 from bot.services.texts import is_blank, is_text_file, joined, require_fit
 from bot.tree import tell_author
@@ -43,9 +43,6 @@ _HEARD = "heard_for"
 """Key of a transcription's presentation: the conversation that the voice message belongs to."""
 
 _MAX_NEW_TOKENS = 512
-_CHARS_PER_TOKEN = 3
-"""Fewer than usual, so that what is remembered fits also in languages that take more tokens."""
-
 _QUOTED_CHARS = 1500
 
 
@@ -77,7 +74,7 @@ class Chat(commands.Cog):
         conversation_id = await self._addressing.conversation_of(message, self._bot.user)
         if conversation_id is None:
             return
-        if message.flags.voice:
+        if message.flags.voice and recordings(message):
             await self._hear(message, conversation_id)
         else:
             await self._answer(message, conversation_id)
@@ -113,6 +110,9 @@ class Chat(commands.Cog):
             await self._services.recipes.delete_conversations(conversations)
         for message_id in message_ids:
             await self._services.intake.source_deleted(message_id)
+        for job in self._services.engine.jobs():
+            if job.submission.anchor.message_id in message_ids:  # nobody could see the answer
+                await self._services.engine.cancel(job.id)
 
     # ------------------------------------------------------------------ answers
 
@@ -152,7 +152,8 @@ class Chat(commands.Cog):
     ) -> TextRequest:
         settings, place = self._services.server_settings, _place(message)
         system = ChatMessage("system", str(settings.get("text.system_prompt", *place)))
-        room = (spec.context_tokens - _MAX_NEW_TOKENS) * _CHARS_PER_TOKEN - len(system.content)
+        max_new_tokens = min(_MAX_NEW_TOKENS, spec.context_tokens // 2)
+        room = spec.context_tokens - max_new_tokens - estimated_tokens(system.content)
         turns = await self._services.memory.conversation(conversation_id, room, until=message.id)
         if not turns:
             raise JobCancelled("Your message is gone, so I stopped.")
@@ -164,7 +165,7 @@ class Chat(commands.Cog):
             TextRequest,
             messages=(system, *turns),
             temperature=float(settings.get("text.temperature", *place)),
-            max_new_tokens=_MAX_NEW_TOKENS,
+            max_new_tokens=max_new_tokens,
         )
 
     def _written(self, message: discord.Message) -> str:

@@ -13,7 +13,7 @@ from bot.db.memory import Turn, TurnRepository
 from bot.engine.job import Job, Outcome
 from models.contracts import ChatMessage, TextResult
 
-__all__ = ["CONVERSATION", "QUESTION", "Memory", "Turn"]
+__all__ = ["CONVERSATION", "QUESTION", "Memory", "Turn", "estimated_tokens"]
 
 CONVERSATION = "conversation"
 """Key of a job's presentation: the conversation that its answer belongs to."""
@@ -22,6 +22,8 @@ QUESTION = "answers"
 """Key of a job's presentation: the message that it answers."""
 
 _MOST_TURNS = 100
+_TOKENS_PER_TURN = 8
+"""What a chat template puts around a turn."""
 
 
 class Memory:
@@ -64,9 +66,9 @@ class Memory:
         )
 
     async def conversation(
-        self, conversation_id: int, limit_chars: int, *, until: int
+        self, conversation_id: int, limit_tokens: float, *, until: int
     ) -> list[ChatMessage]:
-        """Return what was said up to a message, oldest turn first, within so many characters.
+        """Return what was said up to a message, oldest turn first, within so many tokens.
 
         The last turn is there whatever its length. The first one is a member's, and the roles take
         turns: chat templates of some models refuse anything else.
@@ -75,12 +77,12 @@ class Memory:
             The turns, the last one being that message; none when it has been forgotten.
         """
         kept: list[Turn] = []
-        room = limit_chars
+        room = limit_tokens
         latest = await self._turns.latest(conversation_id, until=until, limit=_MOST_TURNS)
         if not latest or latest[0].message_id != until:
             return []
         for turn in latest:
-            room -= len(turn.content)
+            room -= estimated_tokens(turn.content)
             if kept and room < 0:
                 break
             kept.insert(0, turn)
@@ -120,6 +122,16 @@ class Memory:
     async def forget_before(self, moment: float) -> int:
         """Forget what is older than a moment (Unix seconds); return how many turns."""
         return await self._turns.delete_before(moment)
+
+
+def estimated_tokens(text: str) -> float:
+    """Return about how many tokens a turn takes, rather too many than too few.
+
+    English takes a token for four characters; other scripts up to one for each byte where the
+    tokenizer does not know them.
+    """
+    ascii_chars = sum(char.isascii() for char in text)
+    return _TOKENS_PER_TURN + ascii_chars / 3.5 + (len(text.encode()) - ascii_chars) * 0.7
 
 
 def _taking_turns(turns: Collection[Turn]) -> list[ChatMessage]:

@@ -115,6 +115,15 @@ async def test_a_thread_on_an_answer_of_ask_belongs_to_the_bot(world: World) -> 
     assert len(answers(world, thread)) == 1
 
 
+async def test_a_long_conversation_is_cut_to_the_models_context(world: World) -> None:
+    for number in range(12):
+        await world.member.user.send_dm(f"{number} " + "word " * 100)
+    turns = await asked(world)
+    assert turns[-1][1].startswith("11 ")
+    assert 2 < len(turns) < 23
+    assert turns[0][0] == "user"
+
+
 async def test_direct_messages_are_one_conversation(world: World) -> None:
     await world.member.send_dm("one")
     await world.member.send_dm("two")
@@ -240,6 +249,16 @@ async def test_a_deleted_message_stops_its_job_and_is_forgotten(world: World) ->
     assert world.services.engine.jobs() == []
     assert await world.services.memory.of_member(world.member.id) == []
     assert await world.services.recipes.of_member(world.member.id) == []
+
+
+async def test_a_deleted_answer_stops_its_job(world: World) -> None:
+    await world.member.send(world.channel, f"{mention(world)} !delay 1\na b c d e f")
+    await world.env.advance_time(2)
+    await world.moderator.delete(answers(world)[-1])
+    await world.env.advance_time(2)
+    assert world.services.engine.jobs() == []
+    [row] = await world.services.jobs.of_member(world.member.id)
+    assert row.state == "cancelled"
 
 
 async def test_a_deleted_message_leaves_the_conversation(world: World) -> None:

@@ -3,7 +3,7 @@ import pytest
 from bot.db.memory import TurnRepository
 from bot.db.session import Database
 from bot.engine.job import Anchor, Job, JobState, Outcome, Requester, Submission
-from bot.services.memory import CONVERSATION, QUESTION, Memory, Turn
+from bot.services.memory import CONVERSATION, QUESTION, Memory, Turn, estimated_tokens
 from models.contracts import SpeechRequest, TextResult, Usage
 from models.errors import JobCancelled
 from tests.fakes import text_request
@@ -53,7 +53,7 @@ def _done(text: str) -> Outcome:
     return Outcome(JobState.DONE, TextResult(text, Usage(1, "tokens")))
 
 
-async def _said(memory: Memory, until: int, limit: int = 1000) -> list[tuple[str, str]]:
+async def _said(memory: Memory, until: int, limit: float = 1000) -> list[tuple[str, str]]:
     turns = await memory.conversation(TALK, limit, until=until)
     return [(turn.role, turn.content) for turn in turns]
 
@@ -97,12 +97,20 @@ async def test_unanswered_turns_become_one_so_that_roles_take_turns(memory: Memo
 async def test_only_the_end_fits_and_it_begins_with_a_member(memory: Memory) -> None:
     for turn in (_turn(1, "a" * 50), _answer(2, 1, "b" * 50), _turn(3, "c" * 50)):
         await memory.remember(turn)
-    assert await _said(memory, 3, limit=150) == [
+    whole = 3 * estimated_tokens("a" * 50)
+    assert await _said(memory, 3, limit=whole + 0.1) == [
         ("user", "a" * 50),
         ("assistant", "b" * 50),
         ("user", "c" * 50),
     ]
-    assert await _said(memory, 3, limit=149) == [("user", "c" * 50)]
+    assert await _said(memory, 3, limit=whole - 0.1) == [("user", "c" * 50)]
+
+
+def test_other_scripts_are_estimated_to_take_more_tokens() -> None:
+    english, hebrew, emoji = "a" * 70, "ש" * 70, "🙂" * 70
+    assert estimated_tokens(english) == pytest.approx(28)
+    assert estimated_tokens(hebrew) == pytest.approx(106)
+    assert estimated_tokens(emoji) == pytest.approx(204)
 
 
 async def test_the_last_turn_is_there_whatever_its_length(memory: Memory) -> None:
