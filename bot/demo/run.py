@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from bot.app import Substitutes, open_app
 from bot.demo.page import SidePage
@@ -44,8 +46,21 @@ def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
     set_up(LogSettings(level="WARNING"))
     with tempfile.TemporaryDirectory(prefix="sextant-demo-") as scratch:
         own = {"data_dir": Path(scratch), "weights_dir": settings.models_dir, "database_url": ""}
-        demo = _once(settings.model_copy(update=own), output) if once else None
-        return asyncio.run(demo or _stay(settings.model_copy(update=own), port))
+        settings = settings.model_copy(update=own)
+        return asyncio.run(
+            _interruptible(_once(settings, output) if once else _stay(settings, port))
+        )
+
+
+async def _interruptible(demo: Coroutine[Any, Any, int]) -> int:
+    """Let a signal end the demo as tidily as it would end by itself."""
+    task = asyncio.create_task(demo)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 130
 
 
 def _missing_models(settings: Settings) -> list[str]:
@@ -70,7 +85,7 @@ async def _stay(settings: Settings, port: int) -> int:
             assets=world.faces,
             port=_free(port),
         )
-        async with preview, SidePage(world, preview.url, _free(port + 1)) as page:
+        async with preview, SidePage(world, preview.url, _free(port + 1 if port else 0)) as page:
             publishing = asyncio.create_task(world.env.publish(preview))
             print(
                 "\nOpen these in a browser on this machine:\n"
@@ -81,10 +96,11 @@ async def _stay(settings: Settings, port: int) -> int:
             )
             try:
                 await preview.wait_closed()
-            finally:
-                publishing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await publishing
+            except asyncio.CancelledError:  # a signal, which is the usual end
+                print("\nThe demo has ended; nothing of it is kept.")
+            publishing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await publishing
     return 0
 
 

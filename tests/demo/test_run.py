@@ -1,13 +1,17 @@
-"""``make demo ONCE=1``: the whole way with the real models, and what it leaves behind."""
+"""``make demo``, with ONCE=1 and without: the whole way with the real models."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from bot.settings import CONFIG_FOLDER, Settings
@@ -16,10 +20,14 @@ from models.media import probe_audio
 from models.weights import WeightStore
 
 
+def environment(weights: Path) -> dict[str, str]:
+    return {**os.environ, "SEXTANT_WEIGHTS_DIR": str(weights), "SEXTANT_PROFILE": "embedded"}
+
+
 def demo_once(output: Path, weights: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bot", "demo", "--once", "--output", output],
-        env={**os.environ, "SEXTANT_WEIGHTS_DIR": str(weights), "SEXTANT_PROFILE": "embedded"},
+        env=environment(weights),
         capture_output=True,
         text=True,
         timeout=170,
@@ -50,11 +58,19 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
     assert 2 < probe_audio(voice).duration_s < 10
 
 
-def test_a_failed_step_shows_in_the_table_and_the_exit_code(tmp_path: Path) -> None:
+@pytest.fixture
+def broken_weights(tmp_path: Path) -> Path:
+    """A folder in which every model is there, and empty."""
     catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(tmp_path / "weights")
     for model_id in catalog.profile("embedded").defaults.values():
-        store._place(catalog.get(model_id)).mkdir(parents=True)  # there, and nothing in it
-    ended = demo_once(tmp_path / "demo-output", store.folder)
+        store._place(catalog.get(model_id)).mkdir(parents=True)
+    return store.folder
+
+
+def test_a_failed_step_shows_in_the_table_and_the_exit_code(
+    broken_weights: Path, tmp_path: Path
+) -> None:
+    ended = demo_once(tmp_path / "demo-output", broken_weights)
     assert ended.returncode == 1
     assert ended.stdout.count("FAILED: ") == 3
     assert "The model could not be loaded" in ended.stdout
@@ -65,3 +81,19 @@ def test_without_weights_it_says_how_to_get_them(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "smollm2-135m, hibari, whisper-tiny-en are missing" in ended.stdout
     assert "python -m bot models pull" in ended.stdout
+
+
+async def test_the_pages_stay_until_a_signal(broken_weights: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", "--port", "0",
+        env=environment(broken_weights), stdout=PIPE, stderr=DEVNULL,
+    )  # fmt: skip
+    addresses = []
+    while len(addresses) < 2:
+        line = (await process.stdout.readline()).decode().strip()
+        addresses += [line] if line.startswith("http://127.0.0.1:") else []
+    async with aiohttp.ClientSession() as client:
+        for address, title in zip(addresses, ("SimCord", "Sextant demo"), strict=True):
+            assert title in await (await client.get(address)).text()
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
