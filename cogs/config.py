@@ -77,6 +77,7 @@ class Config(commands.GroupCog, name="config"):
             value: Its new value.
             channel: Change it for this channel alone.
         """
+        await interaction.response.defer(ephemeral=True)
         guild_id, channel_id = _place(interaction, channel)
         row = await self._services.server_settings.set(
             key, value, guild_id=guild_id, channel_id=channel_id, user_id=interaction.user.id
@@ -94,6 +95,7 @@ class Config(commands.GroupCog, name="config"):
             key: Which setting.
             channel: Take back what is set for this channel alone.
         """
+        await interaction.response.defer(ephemeral=True)
         guild_id, channel_id = _place(interaction, channel)
         row = await self._services.server_settings.reset(
             key, guild_id=guild_id, channel_id=channel_id, user_id=interaction.user.id
@@ -104,6 +106,7 @@ class Config(commands.GroupCog, name="config"):
     @_may_configure
     async def history(self, interaction: discord.Interaction) -> None:
         """See who changed which setting, when, from what to what."""
+        await interaction.response.defer(ephemeral=True)
         changes = await self._services.server_settings.changes(
             interaction.guild_id or 0, _CHANGES_SHOWN
         )

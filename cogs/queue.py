@@ -55,6 +55,7 @@ class Queue(commands.Cog):
             job: Which one. You can leave this out if there is only one.
         """
         found = self._find(interaction, job)
+        await interaction.response.defer(ephemeral=True)
         if not await self._services.engine.cancel(found.id):
             raise InvalidRequest("That has already ended.")
         await reply(interaction, f"Stopped: {self._name(found)}.")

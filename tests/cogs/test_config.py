@@ -1,7 +1,9 @@
+import asyncio
 from typing import Any
 
 import pytest
 
+from bot.db.settings import SettingRepository
 from bot.services.setting_registry import SETTINGS
 from tests.conftest import World
 
@@ -109,3 +111,23 @@ async def test_members_may_not_change_settings_even_if_discord_lets_them_through
     assert "“Manage Guild”" in result.response.content
     assert world.services.server_settings.get("text.enabled", world.guild.id) is True
     assert [type(error).__name__ for error in world.env.errors] == ["MissingPermissions"]
+
+
+async def test_a_locked_database_delays_the_change_and_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = SettingRepository.write
+
+    async def after_ten_seconds(*args: Any, **kwargs: Any) -> None:
+        await asyncio.sleep(10)
+        await write(*args, **kwargs)
+
+    monkeypatch.setattr(SettingRepository, "write", after_ten_seconds)
+    result = await world.moderator.slash(
+        world.channel, "config set", key="text.enabled", value="off"
+    )
+    assert result.acknowledged
+    assert world.services.server_settings.get("text.enabled", world.guild.id) is True
+    await world.env.advance_time(10)
+    assert "`text.enabled` **off**" in result.response.content
+    assert world.services.server_settings.get("text.enabled", world.guild.id) is False
