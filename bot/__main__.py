@@ -190,10 +190,14 @@ def _db_check(settings: Settings, _: argparse.Namespace) -> int:
     from sqlalchemy import make_url
     from sqlalchemy.exc import DBAPIError
 
-    from bot.db.session import schema_differences
+    from bot.db.session import is_absent, schema_differences
 
+    url = make_url(settings.database)
+    if is_absent(url):
+        print("There is no database yet; `python -m bot db upgrade` makes it.", file=sys.stderr)
+        return FAILED
     try:
-        schema_differences(make_url(settings.database))
+        schema_differences(url)
     except (CommandError, DBAPIError) as error:
         print(f"{error}\n`python -m bot db upgrade` brings it up to date.", file=sys.stderr)
         return FAILED

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -195,7 +194,7 @@ def check_database(settings: Settings) -> Check:
     from sqlalchemy import make_url
     from sqlalchemy.exc import DBAPIError
 
-    from bot.db.session import Database, newest_revision
+    from bot.db.session import Database, is_absent, newest_revision
 
     async def revision() -> str | None:
         database = Database(settings.database)
@@ -204,8 +203,7 @@ def check_database(settings: Settings) -> Check:
         finally:
             await database.close()
 
-    url = make_url(settings.database)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+    if is_absent(make_url(settings.database)):
         return Check(Level.OK, "database", "made at the first start")
     try:
         found = asyncio.run(revision())

@@ -147,6 +147,11 @@ def newest_revision() -> str:
     return max(file.name.partition("_")[0] for file in _MIGRATIONS.glob("versions/[0-9]*.py"))
 
 
+def is_absent(url: URL) -> bool:
+    """Return whether this is SQLite's file before the first start made it."""
+    return url.get_backend_name() == "sqlite" and not _file_of(url).exists()
+
+
 def upgrade(url: URL) -> None:
     """Bring a database to the newest schema. Blocks; needs a thread without an event loop.
 
