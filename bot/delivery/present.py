@@ -8,7 +8,6 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``format``: of a transcript: txt, srt, vtt or json
 - ``title``: what was worked on, such as the name of a file
 - ``quote``: what was asked, shown above the answer
-- ``notes``: sentences that the member should read with the answer
 - ``notes``: sentences to read with the answer, such as which files were left out
 """
 
@@ -91,7 +90,7 @@ def _parts(job: Job, outcome: Outcome) -> list[Part]:
 
 
 def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
-    notes = _notes(job, outcome)
+    notes = list(outcome.notices)
     files: list[File] = []
     if result.finish_reason == "length":
         cut = f"{result.usage.amount:.0f} {result.usage.unit}"
@@ -141,7 +140,7 @@ def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
     voice = f"**{one_line(result.voice, 80)}** · " if result.voice else ""
     content = _clipped(
         f"{_quote(job) or _spoken(job)}🔊 {voice}{duration(result.duration_s)}",
-        _notes(job, outcome),
+        outcome.notices,
         _limit(job),
     )
     buttons = _buttons(job, "Speak again")
@@ -174,13 +173,13 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
         named = f" in **{one_line(title, 100)}**" if title else " in this recording"
         silent = f"🔇 Nobody spoke{named} ({duration(result.duration_s)})."
         return AnchorEdit(
-            _clipped(silent, _notes(job, outcome), _limit(job)), (), _buttons(job, "Again")
+            _clipped(silent, outcome.notices, _limit(job)), (), _buttons(job, "Again")
         )
 
     chosen = job.submission.presentation.get("format")
     format_ = cast("TranscriptFormat", chosen) if chosen in get_args(TranscriptFormat) else "txt"
     quoted = "\n".join(f"> {line}" for line in render(result, "txt").strip().split("\n"))
-    notes = _notes(job, outcome)
+    notes = list(outcome.notices)
     files: tuple[File, ...] = ()
     too_long = units(quoted) > _INLINE_TRANSCRIPT_CHARS
     if too_long:
@@ -227,8 +226,8 @@ def _unfinished(job: Job, outcome: Outcome) -> list[Part]:
         if isinstance(error, InvalidRequest):
             again = ""
     if outcome.partial_text.strip():
-        return _messages(job, outcome.partial_text, [*_notes(job, outcome), sentence], [])
-    content = _clipped(_quote(job) + one_line(sentence, 1500), _notes(job, outcome), _limit(job))
+        return _messages(job, outcome.partial_text, [*outcome.notices, sentence], [])
+    content = _clipped(_quote(job) + one_line(sentence, 1500), outcome.notices, _limit(job))
     return [AnchorEdit(content, (), _buttons(job, again))]
 
 
@@ -268,13 +267,6 @@ def _buttons(job: Job, again: str) -> tuple[Button, ...]:
 
 def _text_file(filename: str, text: str, description: str) -> File:
     return File(filename, "text/markdown", text=text, description=description)
-
-
-def _notes(job: Job, outcome: Outcome) -> list[str]:
-    """Return what the member should read with the answer: the cog's notes, then the handler's."""
-    notes = job.submission.presentation.get("notes")
-    given = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
-    return [*given, *outcome.notices]
 
 
 def _quote(job: Job) -> str:

@@ -113,7 +113,8 @@ def test_a_cut_answer_says_so_and_so_do_notices() -> None:
 def test_notes_of_the_command_come_first() -> None:
     noted = {"notes": ["b.png was left out."]}
     part = only(done(transcription_job(**noted), transcript("Hello."), "One window was silent."))
-    assert part.content.endswith("\n-# b.png was left out.\n-# One window was silent.")
+    below = part.content.split("\n> Hello.\n")[1]
+    assert below == "-# b.png was left out.\n-# One window was silent."
     failed = Outcome(JobState.FAILED, error=InvalidMedia())
     assert "b.png was left out" in only(parts_of(job(**noted), failed)).content
 
