@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -22,11 +23,14 @@ from typing import Any
 import aiohttp
 import psutil
 
+from tests.e2e.fake_backend import answer
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 TOKEN = "wire.double.token"
 GUILD, CHANNEL, OTHER_CHANNEL = 2000, 3000, 3001
 OLGA, AMIR, BEATE = 4000, 4001, 4002
+VOICE_MESSAGE = 1 << 13
 BOT = "1000"
 
 Json = dict[str, Any]
@@ -92,6 +96,7 @@ class Wire:
         await self._call("gateway", {"action": action})
 
     async def set(self, **values: Any) -> None:
+        """Change how the double behaves; whatever values are given, injected faults end."""
         await self._call("set", values)
 
     async def expire(self, interaction: Json) -> None:
@@ -258,6 +263,28 @@ def labels(message: Json) -> list[str]:
 
 def calls(state: Json, method: str, ending: str) -> list[Json]:
     return [r for r in state["requests"] if r["method"] == method and r["route"].endswith(ending)]
+
+
+def answer_of(text: str, tag: str) -> str:
+    """The paragraphs of the fake model's answer in a text, in order."""
+    found = re.findall(rf"^answer {re.escape(tag)} part\d+.*$", text, flags=re.MULTILINE)
+    return "\n\n".join(line.strip() for line in found)
+
+
+def whole_answer(tag: str, chars: int) -> Callable[[Json], bool]:
+    """What tells that every paragraph of an answer stands there, and fails when one is doubled."""
+
+    def seen(state: Json) -> bool:
+        found = answer_of("\n".join(m["content"] for m in of_bot(state)), tag)
+        assert len(found) <= len(answer(tag, chars)), f"{tag} stands there twice: {found}"
+        return found == answer(tag, chars)
+
+    return seen
+
+
+def voices(state: Json) -> list[Json]:
+    """The bot's voice messages in order."""
+    return [m for m in of_bot(state) if m["flags"] & VOICE_MESSAGE]
 
 
 def brief(message: Json) -> Json:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,20 @@ from tests.e2e.harness import (
     OLGA,
     Bot,
     Wire,
+    answer_of,
     calls,
     encoded,
     labels,
     of_bot,
     saying,
+    voices,
+    whole_answer,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 READY_BUDGET_S = 2.0
 MEMORY_BUDGET_MB = 150
-VOICE_MESSAGE = 1 << 13
 SEND_VOICE, SEND_MESSAGES = 1 << 46, 1 << 11
 
 
@@ -208,9 +209,7 @@ async def test_generated_text_pings_nobody(wire: Wire, bot: Bot) -> None:
 async def test_speech_is_a_voice_message_with_its_controls(wire: Wire, bot: Bot) -> None:
     await bot.start()
     interaction = await wire.command("speak", text="#voice")
-    voice = await wire.until(
-        lambda s: next((m for m in of_bot(s) if m["flags"] & VOICE_MESSAGE), None), bot=bot
-    )
+    [voice] = await wire.until(voices, bot=bot)
     assert voice["content"] == ""
     [attachment] = voice["attachments"]
     assert attachment["duration_secs"] == 1.5
@@ -392,23 +391,6 @@ def anchor(state: Any, interaction: Any) -> Any:
     [found] = [i for i in state["interactions"] if i["id"] == interaction["id"]]
     messages = {m["id"]: m for m in state["messages"]}
     return messages.get(str(found["message"]), {"content": "", "attachments": [], "components": []})
-
-
-def answer_of(text: str, tag: str) -> str:
-    """The paragraphs of the fake model's answer in a text, in order."""
-    found = re.findall(rf"^answer {re.escape(tag)} part\d+.*$", text, flags=re.MULTILINE)
-    return "\n\n".join(line.strip() for line in found)
-
-
-def whole_answer(tag: str, chars: int) -> Any:
-    """What tells that every paragraph of an answer stands there, and fails when one is doubled."""
-
-    def seen(state: Any) -> bool:
-        found = answer_of("\n".join(m["content"] for m in of_bot(state)), tag)
-        assert len(found) <= len(answer(tag, chars)), "something stands there twice"
-        return found == answer(tag, chars)
-
-    return seen
 
 
 def wav(*, seconds: float) -> bytes:

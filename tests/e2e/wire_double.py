@@ -103,7 +103,11 @@ class Interaction:
 
 @dataclass
 class Fault:
-    """What shall go wrong: ``when`` before | after the action was done, or drop the connection."""
+    """What shall go wrong.
+
+    ``when``: *before* the action or *after* it was done, *drop* the connection once it was done, or
+    *hold* the reply back for longer than a test lasts.
+    """
 
     method: str
     path: str
@@ -873,7 +877,9 @@ class Border:
             return self._failure(fault)
         self._limit(request, route)
         response = await handler(request)
-        if fault and fault.when == "drop" and request.transport:
+        if fault and fault.when == "hold":
+            await asyncio.sleep(600)
+        elif fault and fault.when == "drop" and request.transport:
             request.transport.abort()
         elif fault:
             return self._failure(fault)
@@ -1051,7 +1057,12 @@ class Control:
         return web.Response(status=204)
 
     async def set(self, request: web.Request) -> web.Response:
-        """Change ``limits``, ``denied`` (permission bits), ``nonce_life_s`` or ``flags``."""
+        """Change ``limits``, ``denied`` (permission bits), ``nonce_life_s``, ``flags``; end faults.
+
+        The buckets begin anew, so that a changed limit holds at once.
+        """
+        self.discord.faults.clear()
+        self.discord.buckets.clear()
         for name, value in (await request.json()).items():
             setattr(self.discord, name, value)
             if name == "denied":
@@ -1110,7 +1121,7 @@ async def main() -> None:
     app[DISCORD] = discord
     app.add_routes(Rest(discord).routes() + Control(discord).routes())
     app.add_routes([web.get("/gateway", discord.gateway.connect), web.get("/cdn/{id}/{name}", cdn)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
