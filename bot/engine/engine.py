@@ -30,7 +30,7 @@ from bot.engine.journal import Journal, JournalUnavailable, insist
 from bot.engine.lane import WorkerLost
 from bot.engine.port import WorkerPort
 from bot.engine.scheduler import Placement, Scheduler
-from bot.engine.spool import Spool
+from bot.engine.spool import Spool, keep_swept
 from bot.settings import EngineSettings
 from models.catalog import Catalog
 from models.errors import (
@@ -58,7 +58,7 @@ class Engine:
         catalog: The models.
         weights: Where their weights are.
         journal: The lasting record.
-        spool: Files under way; cleared of orphans at the start.
+        spool: Files under way; swept of what nothing refers to.
         present: Turns an outcome into the parts of the answer, as JSON.
         start_worker: Makes the port of a lane by its name.
     """
@@ -88,6 +88,7 @@ class Engine:
         self._observers: list[Observer] = []
         self._crashed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
         self._draining = False
 
     # ----------------------------------------------------------------- what others call
@@ -100,6 +101,7 @@ class Engine:
         """Queue again what the last run left unfinished."""
         jobs = await self._journal.unfinished()
         self._spool.sweep(await self._journal.media_in_use())
+        self._sweeping = asyncio.create_task(keep_swept(self._spool, self._journal.media_in_use))
         for job in jobs:
             if job.state is JobState.RUNNING:
                 job.state = JobState.QUEUED
@@ -188,10 +190,11 @@ class Engine:
     async def close(self) -> None:
         """End everything. What was not done stays in the journal as it is."""
         self._draining = True
-        for task in self._tasks:
+        ending = self._tasks | ({self._sweeping} if self._sweeping else set())
+        for task in ending:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if ending:
+            await asyncio.wait(ending)
         await self._fleet.close()
 
     # ----------------------------------------------------------------- the life of a job
@@ -287,8 +290,8 @@ class Engine:
 
     async def _requeue(self, job: Job) -> None:
         job.state = JobState.QUEUED
-        await insist(self._journal.requeued, job)
         self._scheduler.queue.put_back(job)
+        await insist(self._journal.requeued, job)
         self._dispatch()
 
     async def _finish(self, job: Job, outcome: Outcome) -> None:

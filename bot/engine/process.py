@@ -106,8 +106,9 @@ def main() -> None:
     options = parser.parse_args()
     _tie_to_parent(options.parent)
     _step_back()
-    # Ctrl+C reaches the whole process group; when to end is the bot's decision.
+    # A stop reaches the whole process group, but the bot lets running jobs end first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(name)s: %(message)s")
     pipe = Pipe(socket.socket(fileno=options.socket))

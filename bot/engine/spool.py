@@ -6,19 +6,25 @@ wrote becomes part of a path.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from bot.engine.journal import JournalUnavailable
 from models.contracts import MediaInput
 from models.errors import DiskFull, InvalidMedia
 
+_log = logging.getLogger(__name__)
+
+_SWEEP_S = 3600.0
 _NAME = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -108,6 +114,18 @@ class Spool:
         for file in orphans:
             file.unlink(missing_ok=True)
         return len(orphans)
+
+
+async def keep_swept(spool: Spool, in_use: Callable[[], Awaitable[Collection[str]]]) -> None:
+    """Sweep every hour, until cancelled. Files younger than that are spared."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        try:
+            keep = await in_use()
+        except JournalUnavailable as error:
+            _log.warning("the spool is not swept this time: %s", error)
+        else:
+            await asyncio.to_thread(spool.sweep, keep, older_than_s=_SWEEP_S)
 
 
 def paths_in(text: str) -> list[str]:

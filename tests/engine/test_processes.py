@@ -108,6 +108,16 @@ async def test_a_worker_killed_in_mid_job_loses_nothing(started, ports):
     assert (job.attempt, waiting.attempt) == (2, 1)
 
 
+async def test_a_stop_of_the_process_group_leaves_the_worker_to_the_bot(started, ports):
+    engine = await started()
+    job = await engine.submit(submission("!delay 0.02\n!words 20"))
+    await first_words(engine, job)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(ports.pids[0], number)
+    await engine.drain()
+    assert (job.state, job.attempt) == (JobState.DONE, 1)
+
+
 async def test_a_job_that_kills_its_worker_is_given_up_after_one_retry(started, ports):
     engine = await started()
     job = await engine.submit(submission("a\n!crash"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 
 import pytest
 
-from bot.engine.spool import Spool, paths_in
+from bot.engine.journal import JournalUnavailable
+from bot.engine.spool import Spool, keep_swept, paths_in
 from models.contracts import MediaInput
 from models.errors import DiskFull, InvalidMedia
 
@@ -94,6 +96,24 @@ def test_a_sweep_spares_what_is_kept_and_what_is_young(spool):
 
 def test_a_sweep_of_no_folder_is_nothing(spool):
     assert spool.sweep(set()) == 0
+
+
+async def test_the_spool_is_swept_again_and_again(spool, monkeypatch):
+    monkeypatch.setattr("bot.engine.spool._SWEEP_S", 0.01)
+    answers = iter([JournalUnavailable("locked"), set()])
+    orphan = spool.store(b"x", "x", "text/plain")
+
+    async def in_use():
+        answer = next(answers, set())
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    sweeping = asyncio.create_task(keep_swept(spool, in_use))
+    async with asyncio.timeout(3):
+        while (spool.folder / orphan.path).exists():
+            await asyncio.sleep(0.01)
+    sweeping.cancel()
 
 
 def test_paths_are_found_in_stored_text_and_checksums_are_not():
