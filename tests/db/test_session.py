@@ -87,7 +87,7 @@ def lock_for(path, seconds, locked):
 
 async def test_a_writer_waits_for_a_locked_database_and_the_loop_goes_on(database, tmp_path):
     locked = threading.Event()
-    arguments = (tmp_path / "sextant.db", 0.6, locked)
+    arguments = (tmp_path / "sextant.db", 1.2, locked)
     other = threading.Thread(target=lock_for, args=arguments)
     other.start()
     locked.wait()
@@ -103,10 +103,10 @@ async def test_a_writer_waits_for_a_locked_database_and_the_loop_goes_on(databas
     began = time.monotonic()
     async with database.reading() as session:
         assert await session.scalar(text("SELECT count(*) FROM instance")) == 0
-    assert time.monotonic() - began < 0.4, "a reader waits for no writer"
+    assert time.monotonic() - began < 1.0, "a reader waits for no writer"
     async with database.session() as session:
         session.add(InstanceTable(key="late", value="1"))
-    assert time.monotonic() - began >= 0.4
+    assert time.monotonic() - began >= 1.0
     counting.cancel()
     assert turns > 10
     other.join()
