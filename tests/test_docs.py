@@ -1,0 +1,82 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from discord import app_commands
+
+from bot.services.setting_registry import SETTINGS, Setting
+from bot.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def _row(setting: Setting) -> str:
+    where = "server, channel" if setting.channel_scope else "server"
+    default = setting.show(setting.default).replace("|", "\\|")
+    return f"| `{setting.key}` | {default} | {where} | {setting.description} |"
+
+
+def test_the_moderators_table_lists_every_setting() -> None:
+    wanted = "\n".join(
+        ["| key | default | for | what it is |", "|---|---|---|---|", *map(_row, SETTINGS.values())]
+    )
+    text = (ROOT / "docs" / "moderators.md").read_text("utf-8")
+    found = text.partition("<!-- settings:begin -->\n")[2].partition("\n<!-- settings:end -->")[0]
+    assert found == wanted, f"docs/moderators.md wants this table:\n{wanted}"
+
+
+async def test_the_readme_names_every_command(world: Any) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for command in world.bot.tree.walk_commands():
+        if isinstance(command, app_commands.Command) and command.parent is None:
+            assert f"`/{command.name}`" in text
+        elif isinstance(command, app_commands.Group):
+            assert f"/{command.name}" in text
+
+
+def test_the_readme_names_settings_that_exist() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \| `(SEXTANT_[A-Z_]+)`", text, re.MULTILINE)
+    assert len(rows) >= 10
+    for key, _, variable in rows:
+        fields = Settings.model_fields
+        for part in key.split("."):
+            assert part in fields, key
+            fields = getattr(fields[part].annotation, "model_fields", {})
+        assert variable == "SEXTANT_" + key.upper().replace(".", "__")
+
+
+def test_the_default_settings_are_those_of_the_code() -> None:
+    values = tomllib.loads((ROOT / "config" / "default.toml").read_text("utf-8"))
+    assert Settings.model_validate(values) == Settings.model_construct(
+        **{name: field.get_default() for name, field in Settings.model_fields.items()}
+    )
+
+
+@pytest.mark.parametrize("command", ["--help", "models list", "models --help", "db --help"])
+def test_the_command_line_answers(command: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", *command.split()],
+        env={"SEXTANT_DATA_DIR": str(tmp_path), "PATH": "/usr/bin"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for file in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text("utf-8")):
+            assert (file.parent / target).exists(), f"{file.name} links to {target}"
