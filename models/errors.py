@@ -147,6 +147,15 @@ class JobCancelled(HandlerError):
     default_message = "Stopped."
 
 
+def failure_of(error: Exception) -> HandlerError:
+    """Return what a library's exception means to a person: no memory left, or a failed model."""
+    if isinstance(error, HandlerError):
+        return error
+    text = str(error).lower()
+    full = isinstance(error, MemoryError) or "out of memory" in text or "failed to alloc" in text
+    return OutOfMemory() if full else BackendError()
+
+
 def error_of_kind(kind: str, user_message: str) -> HandlerError:
     """Rebuild an error that crossed a process border from its kind and its sentence."""
     return _KINDS.get(kind, HandlerError)(user_message)

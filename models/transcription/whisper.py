@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.allocator import give_back_large_blocks
 from models.catalog import ModelSpec
 from models.contracts import (
     Control,
@@ -34,12 +35,11 @@ from models.contracts import (
     Word,
 )
 from models.errors import (
-    BackendError,
-    HandlerError,
     InputTooLong,
     ModelLoadFailed,
     OutOfMemory,
     UnsupportedOption,
+    failure_of,
 )
 from models.media import AudioInfo, decode_audio, probe_audio
 from models.transcription.segments import segments_of
@@ -88,6 +88,7 @@ def load(spec: ModelSpec, location: str, device: str) -> WhisperHandler:
             local_files_only=True,
         )
         _fit_features(model)
+        give_back_large_blocks()
     except MemoryError as error:
         raise OutOfMemory from error
     except Exception as error:  # tokenizers raises bare ones
@@ -181,11 +182,8 @@ class WhisperHandler:
                 for segment in _sentences(found, window, keep_words=request.word_timestamps):
                     yield transcript.take(segment)
                 yield _progress(transcript.segments[-1].end_s, info)
-        except HandlerError:
-            raise
-        except (MemoryError, RuntimeError, ValueError) as error:
-            full = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-            raise (OutOfMemory if full else BackendError) from error
+        except Exception as error:
+            raise failure_of(error) from error
         chunks = max(1.0, window.duration_s / _CHUNK_S)
         self._chunk_cost_s = max(1e-3, (time.monotonic() - began) / chunks)
         transcript.end_s = window.end_s
