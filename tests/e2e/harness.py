@@ -95,6 +95,10 @@ class Wire:
     async def gateway(self, action: str) -> None:
         await self._call("gateway", {"action": action})
 
+    async def repeat(self, event: str) -> None:
+        """Have the newest gateway event of a kind sent once more."""
+        await self._call("repeat", {"event": event})
+
     async def set(self, **values: Any) -> None:
         """Change how the double behaves; whatever values are given, injected faults end."""
         await self._call("set", values)

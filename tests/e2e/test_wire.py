@@ -12,6 +12,7 @@ from tests.e2e.fake_backend import answer
 from tests.e2e.harness import (
     AMIR,
     BOT,
+    CHANNEL,
     OLGA,
     Bot,
     Wire,
@@ -46,19 +47,16 @@ def job_states(bot: Bot) -> list[str]:
 
 async def test_ready_in_time_and_small_and_without_torch(wire: Wire, bot: Bot) -> None:
     await bot.start()  # the first start makes the database and syncs the commands
-    await bot.kill()
-    seconds = await bot.start()
-    await asyncio.sleep(1)
-    assert bot.memory_mb() < MEMORY_BUDGET_MB
+    seconds = []
+    while not seconds or (min(seconds) > READY_BUDGET_S and len(seconds) < 4):
+        await bot.kill()
+        seconds.append(await bot.start())  # again, where other tests took the processor
+    assert min(seconds) <= READY_BUDGET_S, seconds
     await wire.command("ask", prompt="#a")
     await wire.until(final("#a"), bot=bot)
     assert bot.memory_mb() < MEMORY_BUDGET_MB
     mapped = bot.mapped()
-    assert "/torch/" not in mapped
-    assert "onnxruntime" not in mapped
-    assert "ctranslate2" not in mapped
-    # Two busy cores of a shared machine double what a quiet one measures; `make bench` is strict.
-    assert seconds < 3 * READY_BUDGET_S, f"READY after {seconds:.2f} s"
+    assert not [name for name in ("/torch/", "onnxruntime", "ctranslate2") if name in mapped]
 
 
 async def test_commands_are_synced_only_when_their_definition_changed(wire: Wire, bot: Bot) -> None:
@@ -117,6 +115,38 @@ async def test_a_second_bot_on_the_same_database_refuses(wire: Wire, bot: Bot) -
     await wire.until(final("#still"), bot=bot)
 
 
+async def test_the_doctor_asks_discord(wire: Wire, bot: Bot) -> None:
+    await bot.launch("doctor")
+    assert await bot.wait() == 0, bot.log.read_text()
+    found = bot.log.read_text()
+    assert "belongs to Sextant" in found
+    assert "client_id=1000" in found
+    assert "Ready: `python -m bot run`" in found
+
+
+@pytest.mark.parametrize(
+    ("set_up", "environment", "code", "says"),
+    [
+        ({}, {"DISCORD_TOKEN": "wrong"}, 1, "Discord refuses it"),
+        ({"flags": 0}, {}, 1, "Switch on Message Content Intent"),
+        ({"denied": SEND_VOICE}, {}, 0, "Wire does not grant: send voice messages"),
+    ],
+)
+async def test_the_doctor_finds_what_is_wrong_at_discord(
+    wire: Wire,
+    tmp_path: Path,
+    set_up: dict[str, int],
+    environment: dict[str, str],
+    code: int,
+    says: str,
+) -> None:
+    await wire.set(**set_up)
+    bot = Bot(wire, tmp_path, **environment)
+    await bot.launch("doctor")
+    assert await bot.wait() == code
+    assert says in bot.log.read_text()
+
+
 # --------------------------------------------------------------------------- gateway
 
 
@@ -143,6 +173,43 @@ async def test_the_bot_comes_back(wire: Wire, bot: Bot, action: str, identifies:
     await wire.command("ask", prompt="#back")
     await wire.until(final("#back"), bot=bot)
     assert (await wire.state())["gateway"]["op 2"] - before + 1 == identifies
+
+
+async def test_an_event_that_comes_twice_makes_one_job(wire: Wire, bot: Bot) -> None:
+    await bot.start()
+    await wire.say(f"<@{BOT}> #said")
+    await wire.repeat("MESSAGE_CREATE")
+    await wire.until(final("#said"), bot=bot)
+    await wire.command("ask", prompt="#asked ticks=5 tick_s=0.1")
+    await wire.repeat("INTERACTION_CREATE")
+    await wire.until(final("#asked"), bot=bot)
+    await wire.repeat("INTERACTION_CREATE")
+    await asyncio.sleep(0.5)
+    assert job_states(bot) == ["done", "done"]
+    assert len(of_bot(await wire.state())) == 2
+
+
+async def test_a_deleted_question_is_answered_no_more(wire: Wire, bot: Bot) -> None:
+    await bot.start()
+    question = await wire.say(f"<@{BOT}> #gone ticks=100 tick_s=0.1")
+    await wire.until(saying("tick0 "), bot=bot)
+    await wire.delete(question)
+    await wire.until(lambda _: job_states(bot) == ["cancelled"], bot=bot)
+
+
+async def test_a_file_dropped_while_the_bot_was_down_is_caught_up(wire: Wire, bot: Bot) -> None:
+    await bot.start()
+    place = {"channel": str(CHANNEL)}
+    await wire.command("config set", key="transcription.automatic", value="on", **place)
+    await wire.until(lambda _: bot.rows("select key from settings"), bot=bot)
+    sounds = [wav(seconds=0.5), wav(seconds=0.6)]
+    await wire.say(files=[encoded("before.wav", sounds[0], "audio/wav")])
+    await wire.until(saying(f"heard {len(sounds[0])} bytes"), bot=bot)
+    await bot.kill()
+    await wire.say(files=[encoded("while-down.wav", sounds[1], "audio/wav")])
+    await bot.start()
+    await wire.until(saying(f"heard {len(sounds[1])} bytes"), bot=bot)
+    assert job_states(bot) == ["done", "done"]
 
 
 # --------------------------------------------------------------------------- uploads and downloads

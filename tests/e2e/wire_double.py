@@ -856,6 +856,8 @@ class Border:
             response = await self._guarded(request, handler, path, route)
         except Refused as refusal:
             response = web.json_response(refusal.body, status=refusal.status)
+        except ConnectionError:  # the bot was killed in the middle of an upload
+            response = web.Response(status=499)
         except web.HTTPException as error:
             response = web.json_response({"code": 0, "message": error.reason}, status=error.status)
         entry["status"] = response.status
@@ -958,6 +960,7 @@ class Control:
             web.post("/control/delete", self.delete),
             web.post("/control/fault", self.fault),
             web.post("/control/gateway", self.gateway),
+            web.post("/control/repeat", self.repeat),
             web.post("/control/set", self.set),
             web.post("/control/expire", self.expire),
             web.get("/control/state", self.state),
@@ -999,6 +1002,9 @@ class Control:
                 attachment = self.discord.attach(_upload(value))
                 resolved.setdefault("attachments", {})[attachment["id"]] = attachment
                 value = attachment["id"]
+            if kinds[name] == 7:
+                channel = {**self.discord.channels[int(value)], "permissions": "0"}
+                resolved.setdefault("channels", {})[value] = channel
             options.append({"name": name, "type": kinds[name], "value": value})
         return options
 
@@ -1054,6 +1060,14 @@ class Control:
 
     async def gateway(self, request: web.Request) -> web.Response:
         await self.discord.gateway.disturb((await request.json())["action"])
+        return web.Response(status=204)
+
+    async def repeat(self, request: web.Request) -> web.Response:
+        """Send the newest event of a kind once more, as Discord may."""
+        kind = (await request.json())["event"]
+        for session in self.discord.gateway.sessions.values():
+            event = next(e for e in reversed(session.log) if e["t"] == kind)
+            self.discord.gateway.dispatch(kind, event["d"])
         return web.Response(status=204)
 
     async def set(self, request: web.Request) -> web.Response:
