@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -111,7 +111,8 @@ def check_libraries(specs: list[ModelSpec]) -> Iterator[Check]:
         return
     yield Check(Level.OK, "packages", found)
     for spec in specs:
-        if missing := [name for name in _LIBRARIES[spec.backend] if find_spec(name) is None]:
+        needed = _LIBRARIES.get(spec.backend, ())  # a backend of the owner's knows for itself
+        if missing := [name for name in needed if find_spec(name) is None]:
             finding = f"{spec.id} needs {', '.join(missing)}"
             yield Check(Level.FAIL, "packages", finding, f"pip install -e '.[{spec.modality}]'")
 
@@ -139,13 +140,14 @@ def _gpus() -> Iterator[tuple[str, int]]:
             yield name.strip(), int(memory_mib) * 1024 * 1024 // 1_000_000
 
 
-def propose(hardware: Hardware, profiles: dict[str, Profile]) -> str:
+def propose(hardware: Hardware, profiles: Mapping[str, Profile]) -> str:
     """Name the profile that makes the most of a machine."""
-    largest_gpu_mb = max((memory_mb for _, memory_mb in hardware.gpus), default=0)
-    if largest_gpu_mb >= profiles["gpu-8gb"].memory_mb:
+    gpu, cpu = profiles.get("gpu-8gb"), profiles.get("cpu")
+    if gpu and any(memory_mb >= gpu.memory_mb for _, memory_mb in hardware.gpus):
         return "gpu-8gb"
-    roomy = hardware.memory_mb >= 2 * profiles["cpu"].memory_mb and hardware.cores >= 4
-    return "cpu" if roomy else "embedded"
+    if cpu and hardware.memory_mb >= 2 * cpu.memory_mb and hardware.cores >= 4:
+        return "cpu"
+    return "embedded"
 
 
 def check_hardware(hardware: Hardware, catalog: Catalog, chosen: str) -> Iterator[Check]:
