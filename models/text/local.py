@@ -137,7 +137,8 @@ class LocalTextHandler:
             if control.cancelled:
                 return
             decoding.read(prompt.tokens[start : start + PROMPT_CHUNK])
-            yield Progress("reading", min(start + PROMPT_CHUNK, size) / size)
+            if start + PROMPT_CHUNK < size:
+                yield Progress("reading the conversation", (start + PROMPT_CHUNK) / size)
         answer = Answer(open_tag_at_end(prompt.text))
         writer = tokenizer.writer()
         reason: Literal["stop", "length"] = "length"
