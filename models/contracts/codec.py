@@ -1,0 +1,81 @@
+"""Requests and results as JSON, and requests from what a person typed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models.contracts.events import HandlerEvent
+from models.contracts.requests import (
+    ImageRequest,
+    Request,
+    SpeechRequest,
+    TextRequest,
+    TranscriptionRequest,
+    VideoRequest,
+    VisionRequest,
+)
+from models.contracts.results import Result
+from models.errors import InvalidRequest
+
+RequestUnion = Annotated[Request, Field(discriminator="modality")]
+ResultUnion = Annotated[Result, Field(discriminator="modality")]
+EventUnion = Annotated[HandlerEvent, Field(discriminator="type")]
+
+_REQUESTS: TypeAdapter[Request] = TypeAdapter(RequestUnion)
+_RESULTS: TypeAdapter[Result] = TypeAdapter(ResultUnion)
+
+
+RequestT = TypeVar(
+    "RequestT",
+    TextRequest,
+    ImageRequest,
+    VisionRequest,
+    VideoRequest,
+    SpeechRequest,
+    TranscriptionRequest,
+)
+
+
+def make_request(kind: type[RequestT], **fields: Any) -> RequestT:
+    """Build a request from what a person typed.
+
+    Raises:
+        InvalidRequest: With a sentence that names the option and its bound.
+    """
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise InvalidRequest(f"That does not fit: {problems}.") from error
+
+
+def dump_request(request: Request) -> str:
+    """Return a request as JSON."""
+    return _REQUESTS.dump_json(request).decode()
+
+
+def load_request(data: str | bytes) -> Request:
+    """Read a request from JSON.
+
+    Raises:
+        InvalidRequest: It is of another version, or out of bounds.
+    """
+    try:
+        return _REQUESTS.validate_json(data)
+    except ValidationError as error:
+        raise InvalidRequest("This was stored by another version and can't be repeated.") from error
+
+
+def dump_result(result: Result) -> str:
+    """Return a result as JSON."""
+    return _RESULTS.dump_json(result).decode()
+
+
+def load_result(data: str | bytes) -> Result:
+    """Read a result from JSON."""
+    return _RESULTS.validate_json(data)
