@@ -1,0 +1,261 @@
+"""Pictures with diffusers, on a processor or a GPU: the backend ``diffusers``.
+
+This module owns the course of a job: what is said before, previews and progress while it runs,
+retries when memory runs out, and the files at the end. It must not call a library that computes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.catalog import ModelSpec
+from models.contracts import (
+    Control,
+    Finished,
+    HandlerEvent,
+    ImageRequest,
+    ImageResult,
+    Notice,
+    Picture,
+    Preview,
+    Progress,
+    Usage,
+)
+from models.errors import OutOfMemory
+from models.image.options import DiffusionOptions
+from models.image.pictures import JPEG, PNG, encode_png, encode_preview, read_picture
+from models.image.pipeline import ImagePipeline
+from models.image.plan import Plan, plan_for
+from models.image.provenance import Recipe, alt_text, metadata_of
+from models.image.safety import SafetyClassifier
+from models.stepping import StepThread, Stopped
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+_SHOWN_BELOW = 0.4
+"""A preview that scores higher is kept back: what happens to such a picture is not ours to say."""
+
+_QUOTED_CHARS = 120
+
+
+def load(spec: ModelSpec, location: str, device: str) -> DiffusionHandler:
+    """Load a text-to-image pipeline.
+
+    Args:
+        spec: Row of the catalogue.
+        location: Folder with ``model_index.json`` and safetensors. Pickles are refused.
+        device: ``cpu``, ``cuda:0``, ...
+
+    Raises:
+        ModelLoadFailed: The files are not of a pipeline that makes pictures.
+        OutOfMemory: The device has not enough memory.
+    """
+    options = DiffusionOptions.of(spec)
+    safety = SafetyClassifier.load(options.safety_dir)
+    return DiffusionHandler(
+        spec, ImagePipeline(Path(location), device, options), options, safety, device
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What the pipeline's thread tells after a step; ``look`` is what there is to see, if asked."""
+
+    number: int
+    total: int
+    look: Image.Image | None
+
+
+@dataclass(slots=True)
+class _Job:
+    """A request under way. ``plan`` changes when memory runs out."""
+
+    request: ImageRequest
+    control: Control
+    plan: Plan
+    seed: int
+    reference: Image.Image | None
+
+    def seed_of(self, number: int) -> int:
+        return (self.seed + number) % 2**32
+
+
+class DiffusionHandler:
+    """Draws with one pipeline. See ``models.contracts.Handler``."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        pipeline: ImagePipeline,
+        options: DiffusionOptions,
+        safety: SafetyClassifier | None,
+        device: str,
+    ) -> None:
+        self._spec = spec
+        self._pipeline = pipeline
+        self._options = options
+        self._safety = safety
+        self._device = device.split(":")[0]
+        self._thread = StepThread()
+
+    def run(self, request: ImageRequest, control: Control) -> Iterator[HandlerEvent]:
+        """Draw one picture after the other; see ``models.contracts.Handler.run``."""
+        plan = plan_for(request, self._pipeline.abilities, self._options, self._spec.name)
+        job = _Job(request, control, plan, _seed(request), reference=None)
+        yield from (Notice(sentence) for sentence in plan.notices)
+        yield from self._unread(request.prompt, "prompt")
+        yield from self._unread(plan.negative_prompt, "negative prompt")
+        yield from self._open_reference(job)
+        pictures: list[Picture] = []
+        try:
+            for number in range(request.count):
+                if control.cancelled:
+                    return
+                image = yield from self._drawn(job, number)
+                pictures.append(self._picture(job, number, image))
+        except Stopped:
+            return
+        yield Finished(
+            ImageResult(
+                pictures=tuple(pictures),
+                usage=Usage(len(pictures), "pictures"),
+                num_inference_steps=job.plan.num_inference_steps,
+                guidance_scale=job.plan.guidance_scale,
+            )
+        )
+
+    def close(self) -> None:
+        """Free the memory of the model."""
+        self._thread.close()
+        self._pipeline.close()
+        self._safety = None
+
+    # ----------------------------------------------------------------- before
+
+    def _unread(self, text: str, what: str) -> Iterator[Notice]:
+        lost = self._pipeline.left_out(text) if text else ""
+        if lost:
+            quoted = lost if len(lost) <= _QUOTED_CHARS else f"…{lost[-_QUOTED_CHARS:]}"
+            yield Notice(
+                f"This {what} is longer than {self._spec.name} reads. Left out at its end: "
+                f"“{quoted}”"
+            )
+
+    def _open_reference(self, job: _Job) -> Iterator[Notice]:
+        media = job.request.reference
+        if media is None:
+            return
+        read = read_picture(job.control.open(media))
+        yield from (Notice(sentence) for sentence in read.notices)
+        job.reference = read.image
+        wished, given = job.plan.width_px / job.plan.height_px, read.image.width / read.image.height
+        if not 0.95 < wished / given < 1.05:
+            yield Notice("The reference picture has another shape, so its edges were cut off.")
+
+    # ----------------------------------------------------------------- drawing
+
+    def _drawn(self, job: _Job, number: int) -> Generator[HandlerEvent, None, Image.Image]:
+        """Draw a picture; when memory runs out, in a slower way, then smaller."""
+        while True:
+            with suppress(OutOfMemory):  # what holds on to the memory is gone at the end of it
+                return (yield from self._attempt(job, number))
+            if self._pipeline.economise():
+                yield Notice("Memory ran out, so this is drawn in a slower way that needs less.")
+                continue
+            smaller = job.plan.smaller(self._pipeline.abilities)
+            if smaller is None:
+                raise OutOfMemory
+            job.plan = smaller
+            yield Notice(
+                f"Memory ran out, so this is smaller: {smaller.width_px} × {smaller.height_px}."
+            )
+
+    def _attempt(self, job: _Job, number: int) -> Generator[HandlerEvent, None, Image.Image]:
+        place = f"picture {number + 1} of {job.request.count} · " if job.request.count > 1 else ""
+        yield Progress(f"{place}reading the prompt", number / job.request.count)
+
+        def work(tell: Callable[[_Step], None]) -> Image.Image:
+            return self._call(job, number, tell)
+
+        steps = self._thread.run(work, lambda: job.control.cancelled)
+        with closing(steps):
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as ended:
+                    image: Image.Image = ended.value
+                    return image
+                yield from self._events(job, step, place, number)
+
+    def _call(self, job: _Job, number: int, tell: Callable[[_Step], None]) -> Image.Image:
+        """Call the pipeline, in its thread."""
+        from PIL import ImageOps
+
+        plan, colours = job.plan, self._pipeline.colours
+        last_look = time.monotonic()
+        reference = job.reference
+        if reference is not None:
+            reference = ImageOps.fit(reference, (plan.width_px, plan.height_px))
+
+        def on_step(step: int, total: int, latents: torch.Tensor) -> None:
+            nonlocal last_look
+            look = None
+            due = time.monotonic() - last_look >= self._options.preview_s
+            if due and colours is not None and step < total:
+                look = colours.picture(latents, plan.width_px, plan.height_px)
+                last_look = time.monotonic()
+            tell(_Step(step, total, look))
+
+        return self._pipeline.draw(
+            job.request.prompt, plan, job.seed_of(number), reference, on_step
+        )
+
+    def _events(self, job: _Job, step: _Step, place: str, number: int) -> Iterator[HandlerEvent]:
+        if step.look is not None and self._may_show(step.look):
+            data = encode_preview(step.look)
+            yield Preview(job.control.store(data, "preview.jpg", JPEG))
+        last = step.number >= step.total
+        stage = "developing the picture" if last else f"step {step.number} of {step.total}"
+        fraction = (number + min(1.0, step.number / step.total)) / job.request.count
+        yield Progress(f"{place}{stage}", fraction)
+
+    def _may_show(self, look: Image.Image) -> bool:
+        return self._safety is None or self._safety.score(look) < _SHOWN_BELOW
+
+    # ----------------------------------------------------------------- after
+
+    def _picture(self, job: _Job, number: int, image: Image.Image) -> Picture:
+        seed, plan, request = job.seed_of(number), job.plan, job.request
+        recipe: Recipe = {
+            "width": image.width,
+            "height": image.height,
+            "num_inference_steps": plan.num_inference_steps,
+            "guidance_scale": plan.guidance_scale,
+            "negative_prompt": bool(plan.negative_prompt),
+            "scheduler": self._pipeline.scheduler,
+            "dtype": self._pipeline.dtype,
+            "device": self._device,
+            "strength": plan.strength,
+            "reference_sha256": request.reference.sha256 if request.reference else None,
+        }
+        data = encode_png(image, metadata_of(self._spec, seed, recipe))
+        return Picture(
+            media=job.control.store(data, f"picture-{seed}.png", PNG),
+            width_px=image.width,
+            height_px=image.height,
+            seed=seed,
+            alt_text=alt_text(request.prompt),
+            unsafe_score=self._safety.score(image) if self._safety else None,
+        )
+
+
+def _seed(request: ImageRequest) -> int:
+    return secrets.randbits(32) if request.seed is None else request.seed
