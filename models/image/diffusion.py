@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-_SHOWN_BELOW = 0.4
-"""A preview that scores higher is kept back: what happens to such a picture is not ours to say."""
-
 _QUOTED_CHARS = 120
 
 
@@ -228,7 +225,7 @@ class DiffusionHandler:
         yield Progress(f"{place}{stage}", fraction)
 
     def _may_show(self, look: Image.Image) -> bool:
-        return self._safety is None or self._safety.score(look) < _SHOWN_BELOW
+        return self._safety is None or self._safety.allows_preview(look)
 
     # ----------------------------------------------------------------- after
 

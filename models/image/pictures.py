@@ -54,15 +54,18 @@ class ReadPicture:
     notices: tuple[str, ...] = ()
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(source: Path | bytes) -> Image.Image:
     """Read a picture; see ``read_picture``, which also tells what to say about it."""
-    return read_picture(path).image
+    return read_picture(source).image
 
 
-def read_picture(path: Path) -> ReadPicture:
+def read_picture(source: Path | bytes) -> ReadPicture:
     """Read a picture of any usual format as upright 8-bit RGB in sRGB, without metadata.
 
     Transparent parts become white. Of a moving picture the first frame is read, and no other.
+
+    Args:
+        source: A file, or what is in one.
 
     Raises:
         EmptyInput: The file has no bytes.
@@ -70,11 +73,11 @@ def read_picture(path: Path) -> ReadPicture:
         InvalidMedia: It is not a picture, or is damaged.
         OutOfMemory: There is no room to decode it.
     """
-    _check_head(path)
+    _check_head(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, and of sizes that we check
-            return _read(path)
+            return _read(source)
     except HandlerError:
         raise
     except MemoryError as error:
@@ -128,9 +131,12 @@ def fit_bytes(
 # --------------------------------------------------------------------------- reading
 
 
-def _check_head(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+def _check_head(source: Path | bytes) -> None:
+    if isinstance(source, bytes):
+        head = source[:_HEAD_BYTES]
+    else:
+        with source.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
     if not head:
         raise EmptyInput(_EMPTY)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -138,12 +144,13 @@ def _check_head(path: Path) -> None:
         raise InvalidMedia(_SVG)
 
 
-def _read(path: Path) -> ReadPicture:
+def _read(source: Path | bytes) -> ReadPicture:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     _know_heif()
     try:
-        opened = Image.open(path, formats=_FORMATS)
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        opened = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise InvalidMedia(_NOT_A_PICTURE) from error
     except Image.DecompressionBombError as error:

@@ -113,9 +113,9 @@ class ImagePipeline:
         free_memory()
 
     def _place(self, device: str) -> None:
-        if self._options.offload == "model":
+        if device != "cpu" and self._options.offload == "model":
             self._pipe.enable_model_cpu_offload(device=device)
-        elif self._options.offload == "sequential":
+        elif device != "cpu" and self._options.offload == "sequential":
             self._pipe.enable_sequential_cpu_offload(device=device)
         else:
             try:

@@ -38,6 +38,22 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """Sizes that a model makes.
+
+    Attributes:
+        multiple_px: Both sides are multiples of this.
+        min_pixels, max_pixels: Bounds of the area.
+        max_ratio: The longer side divided by the shorter one, at most.
+    """
+
+    multiple_px: int
+    min_pixels: int
+    max_pixels: int
+    max_ratio: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What the pipeline is called with. ``strength`` is None where there is no reference."""
 
@@ -78,7 +94,8 @@ def plan_for(
     if request.reference is not None and not abilities.takes_reference:
         raise UnsupportedOption(f"{name} can't start from a picture. Please choose another model.")
     notices: list[str] = []
-    width, height = _fit_size(request, abilities, options)
+    bounds = Bounds(abilities.multiple_px, options.min_pixels, options.max_pixels)
+    width, height = fit_size(request.width_px, request.height_px, bounds)
     if (width, height) != (request.width_px, request.height_px):
         notices.append(
             f"{name} does not make {request.width_px} × {request.height_px} pixels, "
@@ -119,23 +136,19 @@ def _guidance(
     return wished
 
 
-def _fit_size(
-    request: ImageRequest, abilities: Abilities, options: DiffusionOptions
-) -> tuple[int, int]:
-    """Return the nearest size of about the same shape that the model makes."""
-    width, height = float(request.width_px), float(request.height_px)
-    multiple = abilities.multiple_px
-    shrink = min(1.0, math.sqrt(options.max_pixels / (width * height)))
-    width, height = width * shrink, height * shrink
-    grow = max(1.0, options.min_side_px / min(width, height))
-    # A long strip cannot have both a side of the least length and a bounded area.
-    grow = max(1.0, min(grow, math.sqrt(options.max_pixels / (width * height))))
-    return _rounded(width * grow, height * grow, multiple, options.max_pixels)
-
-
-def _rounded(width: float, height: float, multiple: int, max_pixels: int) -> tuple[int, int]:
-    sides = [max(multiple, round(side / multiple) * multiple) for side in (width, height)]
-    while sides[0] * sides[1] > max_pixels and max(sides) > multiple:
-        longer = sides.index(max(sides))
-        sides[longer] -= multiple
-    return sides[0], sides[1]
+def fit_size(width_px: float, height_px: float, bounds: Bounds) -> tuple[int, int]:
+    """Return the nearest size of about the same shape within bounds."""
+    wide = width_px >= height_px
+    longer, shorter = max(width_px, height_px), min(width_px, height_px)
+    shorter = max(shorter, longer / bounds.max_ratio)
+    area = longer * shorter
+    scale = math.sqrt(min(max(area, bounds.min_pixels), bounds.max_pixels) / area)
+    step = bounds.multiple_px
+    most = bounds.max_pixels // step**2
+    long = max(1, round(longer * scale / step))
+    short = max(1, round(shorter * scale / step))
+    while long * short > most and long > 1:
+        long, short = (long - 1, short) if long > short else (long, short - 1)
+    while long * short * step**2 < bounds.min_pixels or long > short * bounds.max_ratio:
+        short += 1
+    return (long * step, short * step) if wide else (short * step, long * step)

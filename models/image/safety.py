@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SIDE_PX: Final = 256
 _CROP_PX: Final = 224
 _MEAN_BGR: Final = (104.0, 117.0, 123.0)
+_PREVIEW_BELOW: Final = 0.4
 
 
 class SafetyClassifier:
@@ -67,6 +68,10 @@ class SafetyClassifier:
         """Return 0 for a harmless picture to 1 for an explicit one."""
         (scores,) = self._session.run(None, {self._input: _prepared(image)[None]})
         return min(1.0, max(0.0, float(scores[0][1])))
+
+    def allows_preview(self, image: Image.Image) -> bool:
+        """Whether an unfinished picture may be shown before the server's rule is applied to it."""
+        return self.score(image) < _PREVIEW_BELOW
 
 
 def _prepared(image: Image.Image) -> NDArray[np.float32]:
