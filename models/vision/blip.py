@@ -1,0 +1,88 @@
+"""BLIP: one sentence about a picture, or a short answer to a question about it.
+
+This module owns how BLIP is asked. It must not load weights.
+
+Source: https://huggingface.co/docs/transformers/model_doc/blip
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from models.contracts import Control, PictureText, VisionRequest
+from models.errors import BackendError, InputTooLong
+from models.torch_errors import translated
+from models.vision.generation import Decoding, Writer
+from models.vision.handler import Reading
+from models.vision.options import VisionOptions
+from models.vision.tasks import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from transformers import PreTrainedModel
+
+_CAPTION_TOKENS: Final = 50
+_ANSWER_TOKENS: Final = 20
+
+
+class Captioner:
+    """Writes one sentence about a picture. See ``models.vision.handler.Reader``."""
+
+    tasks: frozenset[Task] = frozenset({"caption", "alt_text"})
+
+    def __init__(self, model: PreTrainedModel, processor: Any, options: VisionOptions) -> None:
+        self._writer = Writer(model, lambda ids: processor.decode(ids, skip_special_tokens=True))
+        self._processor = processor
+        self._decoding = Decoding(_CAPTION_TOKENS, options.num_beams, options.repetition_penalty)
+
+    def read(self, picture: Image.Image, _: VisionRequest, control: Control) -> Reading:
+        """Caption a picture."""
+        with translated(BackendError):
+            inputs = self._processor(images=picture, return_tensors="pt")
+        return (yield from _sentence(self._writer, inputs, self._decoding, control))
+
+    def close(self) -> None:
+        """Free the memory of the model."""
+        self._writer.close()
+
+
+class Answerer:
+    """Answers a question in a word or two. See ``models.vision.handler.Reader``."""
+
+    tasks: frozenset[Task] = frozenset({"question"})
+
+    def __init__(self, model: PreTrainedModel, processor: Any, options: VisionOptions) -> None:
+        self._writer = Writer(model, lambda ids: processor.decode(ids, skip_special_tokens=True))
+        self._processor = processor
+        self._decoding = Decoding(_ANSWER_TOKENS, options.num_beams, options.repetition_penalty)
+        self._longest = int(model.config.text_config.max_position_embeddings)
+
+    def read(self, picture: Image.Image, request: VisionRequest, control: Control) -> Reading:
+        """Answer about a picture.
+
+        Raises:
+            InputTooLong: The question is longer than the model reads.
+        """
+        question = " ".join(request.question.split())
+        with translated(BackendError):
+            inputs = self._processor(images=picture, text=question, return_tensors="pt")
+        if inputs["input_ids"].shape[1] > self._longest:
+            raise InputTooLong(
+                "The question is longer than this model can read. Please shorten it."
+            )
+        return (yield from _sentence(self._writer, inputs, self._decoding, control))
+
+    def close(self) -> None:
+        """Free the memory of the model."""
+        self._writer.close()
+
+
+def _sentence(
+    writer: Writer, inputs: Mapping[str, Any], decoding: Decoding, control: Control
+) -> Reading:
+    """Write; give it a capital letter. The words come at once: they are few."""
+    written = yield from writer.write(inputs, decoding, lambda: control.cancelled)
+    if written is None:
+        return None
+    return PictureText(written.text[:1].upper() + written.text[1:])

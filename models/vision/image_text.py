@@ -1,0 +1,94 @@
+"""Pictures to words with transformers: BLIP, TrOCR and models that talk.
+
+This module owns the backend ``transformers-vision``: which architecture a folder holds, and how it
+is loaded. How each is used stands in ``blip``, ``trocr`` and ``chat``.
+
+Source: https://huggingface.co/docs/transformers/model_doc/auto
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from models.catalog import ModelSpec
+from models.errors import ModelLoadFailed
+from models.torch_errors import translated
+from models.vision.blip import Answerer, Captioner
+from models.vision.chat import Talker
+from models.vision.handler import Reader, VisionHandler
+from models.vision.options import VisionOptions
+from models.vision.trocr import LineReader
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+MakeReader: TypeAlias = Callable[["PreTrainedModel", Any, VisionOptions], Reader]
+
+
+def load(spec: ModelSpec, location: str, device: str) -> VisionHandler:
+    """Load a model that writes about pictures.
+
+    Args:
+        spec: Row of the catalogue.
+        location: Folder with safetensors. Pickled weights are refused.
+        device: ``cpu``, ``cuda:0``, ...
+
+    Raises:
+        ModelLoadFailed: The files are not of such a model.
+        OutOfMemory: The device has not enough memory.
+    """
+    options = VisionOptions.of(spec)
+    with translated(ModelLoadFailed):
+        reader = _read(Path(location), options, device)
+    return VisionHandler(spec, reader, options.safety_dir)
+
+
+def _read(folder: Path, options: VisionOptions, device: str) -> Reader:
+    from transformers import AutoConfig, AutoProcessor
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(folder, **local)
+    auto, make = _kind(config)
+    model = auto.from_pretrained(
+        folder,
+        config=config,
+        use_safetensors=True,
+        dtype=_dtype(options.dtype, config.dtype, device),
+        device_map={"": device},
+        **local,
+    ).eval()
+    processor = AutoProcessor.from_pretrained(folder, **local, **options.processor)
+    return make(model, processor, options)
+
+
+def _kind(config: PretrainedConfig) -> tuple[Any, MakeReader]:
+    """Return the class that loads an architecture, and what uses it."""
+    from transformers import AutoModelForImageTextToText, AutoModelForVisualQuestionAnswering
+
+    if "BlipForQuestionAnswering" in (config.architectures or ()):
+        return AutoModelForVisualQuestionAnswering, Answerer
+    if config.model_type == "blip":
+        return AutoModelForImageTextToText, Captioner
+    if config.model_type == "vision-encoder-decoder":
+        return AutoModelForImageTextToText, LineReader
+    return AutoModelForImageTextToText, Talker
+
+
+def _dtype(wanted: str, stored: torch.dtype | None, device: str) -> torch.dtype:
+    """Choose the type of the weights: the stored one, where the device is fast with it."""
+    import torch
+
+    if wanted != "auto":
+        chosen: torch.dtype = getattr(torch, wanted)
+        return chosen
+    stored = stored or torch.float32
+    if device == "cpu":
+        return torch.float32 if stored is torch.float16 else stored
+    if stored is not torch.float32:
+        return stored
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -1,0 +1,53 @@
+"""Load-time options of the models that look at pictures, from the catalogue.
+
+This module owns their names and bounds. It is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.catalog import ModelSpec
+from models.errors import ModelLoadFailed
+
+
+class VisionOptions(BaseModel):
+    """Options of a model that looks at pictures.
+
+    Attributes:
+        dtype: transformers: type of the weights in memory; "auto" suits the device.
+        num_beams: Captioning and question models: searches so many texts side by side.
+        repetition_penalty: Models that talk: 1 is none.
+        max_new_tokens: Models that talk: the longest answer, in tokens.
+        processor: Models that talk: passed to the processor, such as the largest picture size.
+        threads: RapidOCR: 0 takes what ``OMP_NUM_THREADS`` says.
+        cache_dir, safety_dir: Set by the engine; the latter only where the classifier is there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    num_beams: int = Field(1, ge=1, le=8)
+    repetition_penalty: float = Field(1.0, ge=1, le=2)
+    max_new_tokens: int = Field(512, ge=16, le=4096)
+    processor: Mapping[str, Any] = Field(default_factory=dict)
+    threads: int = Field(0, ge=0, le=64)
+    cache_dir: str = ""
+    safety_dir: str = ""
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> VisionOptions:
+        """Read a model's options.
+
+        Raises:
+            ModelLoadFailed: An option is unknown or out of bounds.
+        """
+        try:
+            return cls.model_validate(dict(spec.options))
+        except ValidationError as error:
+            raise ModelLoadFailed(
+                f"The options of `{spec.id}` are wrong: tell the owner."
+            ) from error

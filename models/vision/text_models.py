@@ -1,0 +1,233 @@
+"""The models inside the ``rapidocr`` wheel: one finds text, one tells its direction, one reads it.
+
+This module owns that library. Each model is loaded from its file, so that the library has no
+reason to fetch anything, and is called directly: the library's own pipeline shrinks pictures,
+cannot be stopped, and turns each line by itself where the page as a whole knows better.
+
+Source: https://github.com/RapidAI/RapidOCR
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from models.errors import ModelLoadFailed, OutOfMemory, failure_of
+from models.vision.lines import Point, Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Pixels = NDArray[np.uint8]
+
+FINDER: Final = "PP-OCRv6_det_small.onnx"
+TURNER: Final = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
+READER: Final = "PP-OCRv6_rec_small.onnx"
+
+BATCH: Final = 6
+"""Lines that are read in one go: a second or so of a slow core."""
+
+_LEAST_SEARCHED_PX = 960
+_MOST_SEARCHED_PX = 2000
+_BORDER = 0.5
+_SURE = 0.5
+_TURNER_RATIO = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A line of text that was found.
+
+    Attributes:
+        span: Where it stands.
+        pixels: The line alone, upright, height x width x BGR.
+    """
+
+    span: Span
+    pixels: Pixels
+
+
+class TextFinder:
+    """Finds lines of text, and which way they run."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        """Load the two models for that.
+
+        Raises:
+            ModelLoadFailed: A file is missing or damaged.
+        """
+        from rapidocr.ch_ppocr_cls import TextClassifier
+        from rapidocr.ch_ppocr_det import TextDetector
+
+        self._detector = _loaded(TextDetector, "Det", folder / FINDER, threads)
+        self._classifier = _loaded(TextClassifier, "Cls", folder / TURNER, threads)
+
+    def find(self, picture: Image.Image) -> list[Strip]:
+        """Return the lines of a picture, upright, in no order.
+
+        Raises:
+            BackendError: The library failed.
+            OutOfMemory: There is no room for it.
+        """
+        import numpy as np
+
+        pixels = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        pixels, offset = _bordered(pixels)
+        self._search_at(max(pixels.shape[:2]))
+        try:
+            found = self._detector(pixels)
+            quads = [] if found.boxes is None else list(found.boxes)
+            upright = [_cut_out(pixels, quad) for quad in quads]
+            turned = self._upside_down([strip for strip, _ in upright])
+        except Exception as error:
+            raise failure_of(error) from error
+        flipped = [
+            _decide([turned[i] for i, (_, tall) in enumerate(upright) if tall is kind])
+            for kind in (False, True)
+        ]
+        return [
+            _strip(pixels, quad, tall=tall, flipped=flipped[tall], offset=offset)
+            for quad, (pixels, tall) in zip(quads, upright, strict=True)
+        ]
+
+    def _search_at(self, longest_px: int) -> None:
+        """Look at half the size, within bounds: lines are found well, for a quarter of the time."""
+        self._detector.limit_type = "max"
+        self._detector.limit_side_len = min(
+            _MOST_SEARCHED_PX, max(_LEAST_SEARCHED_PX, longest_px // 2)
+        )
+
+    def _upside_down(self, strips: list[Pixels]) -> list[float]:
+        """Return for each line how sure it is that it stands on its head, -1 to 1, by length."""
+        if not strips:
+            return []
+        heads = [strip[:, : _TURNER_RATIO * strip.shape[0]] for strip in strips]
+        verdicts = self._classifier(heads).cls_res
+        return [
+            (score if label == "180" else -score) * strip.shape[1]
+            for (label, score), strip in zip(verdicts, strips, strict=True)
+        ]
+
+
+class TextReader:
+    """Reads lines of text."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        """Load the model for that.
+
+        Raises:
+            ModelLoadFailed: The file is missing or damaged.
+        """
+        from rapidocr.ch_ppocr_rec import TextRecInput, TextRecognizer
+
+        self._input = TextRecInput
+        self._recognizer = _loaded(TextRecognizer, "Rec", folder / READER, threads)
+
+    def read(self, strips: Sequence[Strip]) -> Iterator[dict[int, tuple[str, float]]]:
+        """Read lines, some at a time: text and confidence by the index of the line.
+
+        Text that the model is not sure of is empty.
+
+        Raises:
+            BackendError: The library failed.
+            OutOfMemory: There is no room for it.
+        """
+        shapes = [strip.pixels.shape for strip in strips]
+        alike = sorted(range(len(strips)), key=lambda i: shapes[i][1] / shapes[i][0])
+        for start in range(0, len(alike), BATCH):
+            indices = alike[start : start + BATCH]
+            lines = [strips[i].pixels for i in indices]
+            try:
+                read = self._recognizer(self._input(img=lines, return_word_box=False))
+            except Exception as error:
+                raise failure_of(error) from error
+            yield {
+                index: (text.strip() if score >= _SURE else "", float(score))
+                for index, text, score in zip(indices, read.txts, read.scores, strict=True)
+            }
+
+
+def bundled_folder() -> Path:
+    """Return where the wheel keeps its models.
+
+    Raises:
+        ModelLoadFailed: The library is not installed.
+    """
+    try:
+        import rapidocr
+    except ImportError as error:
+        raise ModelLoadFailed("The library `rapidocr` is not installed. Tell the owner.") from error
+    return Path(rapidocr.__file__).parent / "models"
+
+
+def _loaded(kind: Any, part: str, file: Path, threads: int) -> Any:
+    if not file.is_file():
+        # The library would go and fetch it.
+        raise ModelLoadFailed(f"The model can't be loaded: its folder has no {file.name}.")
+    import cv2
+    from rapidocr.main import DEFAULT_CFG_PATH
+    from rapidocr.utils.log import logger
+    from rapidocr.utils.parse_parameters import ParseParams
+
+    logger.setLevel("ERROR")
+    count = threads or int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 2) - 1))
+    cv2.setNumThreads(count)
+    config = ParseParams.load(DEFAULT_CFG_PATH)[part]
+    config.model_path = str(file)
+    config.font_path = None
+    config.engine_cfg = ParseParams.load(DEFAULT_CFG_PATH).EngineConfig.onnxruntime
+    config.engine_cfg.intra_op_num_threads = min(count, os.cpu_count() or 1)
+    config.engine_cfg.inter_op_num_threads = 1
+    try:
+        return kind(config)
+    except MemoryError as error:
+        raise OutOfMemory from error
+    except Exception as error:
+        raise ModelLoadFailed from error
+
+
+def _bordered(pixels: Pixels) -> tuple[Pixels, Point]:
+    """Put a border around a flat picture, whose text touches the edges; return its width."""
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    if min(height, width) * 8 > max(height, width) and min(height, width) > 64:
+        return pixels, (0.0, 0.0)
+    border = max(16, round(_BORDER * min(height, width)))
+    bordered = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge")
+    return bordered, (float(border), float(border))
+
+
+def _cut_out(pixels: Pixels, quad: NDArray[np.float32]) -> tuple[Pixels, bool]:
+    """Return a line laid flat, and whether it runs up or down in the picture."""
+    from rapidocr.utils.process_img import get_rotate_crop_image
+
+    strip: Pixels = get_rotate_crop_image(pixels, quad.astype("float32").copy())
+    top, _, _, left_bottom = quad
+    across = float(((quad[1] - top) ** 2).sum()) ** 0.5
+    down = float(((left_bottom - top) ** 2).sum()) ** 0.5
+    return strip, int(max(down, 1)) / int(max(across, 1)) >= 1.5
+
+
+def _decide(verdicts: Sequence[float]) -> bool:
+    """Let the lines vote: single ones are often mistaken, a page is rarely."""
+    return sum(verdicts) > 0
+
+
+def _strip(
+    pixels: Pixels, quad: NDArray[np.float32], *, tall: bool, flipped: bool, offset: Point
+) -> Strip:
+    import numpy as np
+
+    start = (1 if tall else 0) + (2 if flipped else 0)
+    corners = [
+        (float(x) - offset[0], float(y) - offset[1]) for x, y in np.roll(quad, -start, axis=0)
+    ]
+    if flipped:
+        pixels = np.ascontiguousarray(np.rot90(pixels, 2))
+    return Strip(Span(cast("tuple[Point, Point, Point, Point]", tuple(corners))), pixels)
