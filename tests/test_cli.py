@@ -101,12 +101,12 @@ def test_a_database_out_of_reach_is_one_sentence(
 
 
 def test_run_without_a_token_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("bot.run.set_up", lambda _: None)
     monkeypatch.setenv("DISCORD_TOKEN", "")
     assert cli.main(["run"]) == 78
-    assert "DISCORD_TOKEN is not set" in capsys.readouterr().err
+    assert "DISCORD_TOKEN is not set" in caplog.text
 
 
 def test_demo_is_handed_its_options(monkeypatch: pytest.MonkeyPatch) -> None:

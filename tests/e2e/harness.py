@@ -15,8 +15,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,15 @@ class Bot:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
             return database.execute(query).fetchall()
 
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Hold the lock that writers need, as a backup may."""
+        with closing(sqlite3.connect(self.folder / "data" / "sextant.db")) as database:
+            database.isolation_level = None
+            database.execute("BEGIN IMMEDIATE")
+            yield
+            database.execute("ROLLBACK")
+
     def write(self, statement: str) -> None:
         """Change its database while it is not running."""
         assert not self.alive
@@ -200,6 +209,10 @@ class Bot:
 
     def memory_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return list(psutil.Process(self.pid).children())
 
     def mapped(self) -> str:
         return Path(f"/proc/{self.pid}/maps").read_text()
