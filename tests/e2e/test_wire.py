@@ -375,6 +375,14 @@ async def test_a_failed_acknowledgement_is_logged_and_the_next_command_works(
     assert job_states(bot) == ["done"]
 
 
+async def test_an_acknowledgement_whose_reply_is_lost_counts(wire: Wire, bot: Bot) -> None:
+    await bot.start()
+    await wire.fault("POST", "/callback", 500, when="after")
+    await wire.command("ask", prompt="#acknowledged")
+    await wire.until(final("#acknowledged"), bot=bot)
+    assert len(of_bot(await wire.state())) == 1
+
+
 async def test_an_expired_token_gives_way_to_the_bots_own(wire: Wire, bot: Bot) -> None:
     await bot.start()
     interaction = await wire.command("ask", prompt="#late ticks=10 tick_s=0.1")
