@@ -139,6 +139,8 @@ class Wire:
 class Bot:
     """The bot against a wire double, in a process of its own with a data folder of its own."""
 
+    program = HERE / "launch_bot.py"
+
     def __init__(self, wire: Wire, folder: Path, **environment: str) -> None:
         self.wire = wire
         self.folder = folder
@@ -161,7 +163,7 @@ class Bot:
         config = write_installation(self.folder)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "ignore", str(HERE / "launch_bot.py")),
+                *(sys.executable, "-W", "ignore", str(self.program)),
                 *(self.wire.url, str(config), *command.split()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
