@@ -220,14 +220,14 @@ def test_pictures_of_every_kind_are_told_apart(tmp_path: Path, kind: str) -> Non
 @pytest.mark.parametrize(
     "playlist",
     [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{path}\n",
-        "ffconcat version 1.0\nfile '{path}'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{name}\n",
+        "ffconcat version 1.0\nfile '{name}'\n",
     ],
 )
 def test_a_playlist_never_opens_what_it_names(tmp_path: Path, playlist: str) -> None:
     secret = write(tmp_path / "secret.mp3", tone(2.0, 44_100), "libmp3lame", 44_100)
-    path = tmp_path / "song.mp3"
-    path.write_text(playlist.format(path=secret))
+    path = tmp_path / "song.m3u8"
+    path.write_text(playlist.format(name=secret.name))
 
     with pytest.raises(InvalidMedia, match="not a sound"):
         probe_audio(path)
