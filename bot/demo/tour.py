@@ -22,8 +22,10 @@ from bot.views.ids import VERSION
 from models.contracts import Modality
 from models.errors import HandlerError
 
-QUESTION: Final = "What is the capital of France, and what is it known for?"
-SENTENCE: Final = "The sextant measures the angle between the horizon and a star."
+QUESTION: Final = (
+    "What is the capital of France, and what is it famous for? Answer in a short paragraph."
+)
+SENTENCE: Final = "The captain measured the height of the sun above the sea at noon."
 
 _PATIENCE_S: Final = 300.0
 """The first answer waits for weights to be converted, on a machine that may be busy."""
@@ -102,7 +104,7 @@ class Tour:
         return f"#{self._world.channel.name} writes recordings down"
 
     async def _ask(self) -> str:
-        answer = await self._command("ask", prompt=QUESTION, temperature=0.0, max_tokens=120)
+        answer = await self._command("ask", prompt=QUESTION, temperature=0.0, max_tokens=160)
         text = _without_quotes(answer.content)
         if "Paris" not in text:
             raise StepFailed(f"the answer does not name Paris: {text!r}")
