@@ -36,7 +36,7 @@ from bot.engine.local import local_workers
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
 from bot.services.container import Services
-from bot.services.memory import Memory
+from bot.services.memory import Memory, remember_answer
 from bot.services.privacy import Privacy
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
@@ -158,7 +158,7 @@ def _engine(ground: _Ground) -> Engine:
         engine_settings,
         catalog=ground.catalog,
         weights=ground.weights,
-        journal=JobRepository(ground.database),
+        journal=JobRepository(ground.database, at_end=[remember_answer]),
         spool=spool,
         present=present,
         start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
@@ -168,9 +168,9 @@ def _engine(ground: _Ground) -> Engine:
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     settings, catalog, database = ground.settings, ground.catalog, ground.database
     server_settings = ServerSettings(SettingRepository(database), catalog)
-    memory = Memory(TurnRepository(database))
-    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
+    memory = Memory(TurnRepository(database), outbox.siblings)
+    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
     intake = Intake(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
@@ -206,7 +206,6 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
 
     async def ended(job: Job, outcome: Outcome) -> None:
         app.outbox.wake()
-        await services.memory.on_finished(job, outcome)
         await services.intake.discard_files(job.submission)
 
     services.engine.observe(ended)

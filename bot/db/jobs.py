@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -26,6 +26,9 @@ from bot.engine.spool import paths_in
 _log = logging.getLogger(__name__)
 
 _SUBMISSIONS: TypeAdapter[Submission] = TypeAdapter(Submission)
+AtEnd = Callable[[AsyncSession, Job, Outcome], Awaitable[None]]
+"""Writes what must stand or fall with the end of a job, in the same transaction."""
+
 _LIVE = (JobState.QUEUED, JobState.RUNNING)
 _UNREADABLE = "unreadable"
 
@@ -66,10 +69,16 @@ class JobRow:
 
 
 class JobRepository:
-    """The journal of the engine, and the figures that it leaves."""
+    """The journal of the engine, and the figures that it leaves.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where the tables are.
+        at_end: What else is written when a job ends.
+    """
+
+    def __init__(self, database: Database, *, at_end: Sequence[AtEnd] = ()) -> None:
         self._database = database
+        self._at_end = at_end
 
     # ----------------------------------------------------------------- the journal
 
@@ -130,6 +139,8 @@ class JobRepository:
                 return
             await session.execute(delete(JobPayloadTable).filter_by(job_id=job.id))
             session.add_all(outbox_rows(job, parts))
+            for write in self._at_end:
+                await write(session, job, outcome)
 
     async def unfinished(self) -> list[Job]:
         """Return the jobs that were waiting or running, in the order in which they came.
