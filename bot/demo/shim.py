@@ -10,6 +10,7 @@ here is the bot that runs against Discord.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -21,7 +22,7 @@ from simcord._dpy_internals import release_clocks
 from simcord._runtime import _restore_loop
 from simcord.backend import Backend
 from simcord.backend.models import Interaction
-from simcord.preview import Preview
+from simcord.preview import Preview, _markdown
 
 from models.errors import HandlerError
 
@@ -30,6 +31,9 @@ ACKNOWLEDGE_S: Final = 3.0
 
 _PUBLISH_EVERY_S: Final = 0.1
 _LOOK_AGAIN_S: Final = 0.01
+
+_AFTER_QUOTE: Final = re.compile(r"^( {0,3}>.*\n)(?=[^>\n])", re.MULTILINE)
+_expand_quotes: Final = _markdown._discord_multiline_quotes
 
 T = TypeVar("T")
 
@@ -65,6 +69,7 @@ class LiveEnv(simcord.Env):
         A page refuses an action that refers to an older revision than the newest, and a streamed
         answer makes several revisions a second. What is acted on is looked up again anyway.
         """
+        _markdown._discord_multiline_quotes = _end_quotes
         preview = super().preview(*args, **options)
         admit = preview._action
 
@@ -115,3 +120,8 @@ class LiveEnv(simcord.Env):
             await asyncio.sleep(_LOOK_AGAIN_S)
             if interaction is None or interaction.responded:
                 return
+
+
+def _end_quotes(text: str) -> str:
+    """End a quote with its line, as Discord does; simcord's Markdown goes on with the next."""
+    return _AFTER_QUOTE.sub(r"\1\n", _expand_quotes(text))
