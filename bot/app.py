@@ -180,7 +180,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         server_settings=server_settings,
         recipes=recipes,
         live=live,
-        known=jobs.knows,
+        jobs=jobs,
     )
     return Services(
         settings=settings,

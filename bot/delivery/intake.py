@@ -8,6 +8,7 @@ It must not know what a modality means: cogs hand over a request, or something t
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,11 @@ from typing import Any, Protocol
 
 import discord
 
+from bot.db.jobs import JobRepository
 from bot.delivery.replies import ALREADY_ACKNOWLEDGED, answer_message
 from bot.engine.engine import Engine
 from bot.engine.job import Anchor, Job, Requester, Submission
+from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool, paths_in
 from bot.services.recipes import Recipe, RecipeService
 from bot.services.server_settings import ServerSettings
@@ -27,6 +30,8 @@ from models.catalog import Catalog, ModelSpec, Profile
 from models.contracts import Modality, Request, dump_request
 from models.errors import HandlerError, LimitReached, ModelNotInstalled, ModelUnavailable
 from models.weights import WeightStore
+
+_log = logging.getLogger(__name__)
 
 RequestSource = Request | Callable[[], Awaitable[Request]]
 """A request, or what makes one once the person has been acknowledged (fetching a file, say)."""
@@ -55,7 +60,8 @@ class Intake:
     """The only way from Discord into the engine.
 
     Attributes:
-        known: Whether a source key has been submitted, in this run of the bot or a former one.
+        jobs: Knows what has been submitted in this run of the bot or a former one, and keeps a row
+            of what could not be.
     """
 
     catalog: Catalog
@@ -66,7 +72,7 @@ class Intake:
     server_settings: ServerSettings
     recipes: RecipeService
     live: Follower
-    known: Callable[[str], Awaitable[bool]]
+    jobs: JobRepository
     _entering: Counter[int] = field(default_factory=Counter)
     _arriving: set[str] = field(default_factory=set)
     _deleted: set[int] = field(default_factory=set)
@@ -162,8 +168,8 @@ class Intake:
         self.check(requester, model.modality, settings_channel(interaction.channel))
         with self._counted(requester):
             anchor = await _acknowledge(interaction, ephemeral=ephemeral)
-            request = await work() if callable(work) else work
             key = f"{interaction.id}:{purpose}"
+            request = await self._made(work, key, requester, model)
             return await self._submit(
                 Submission(request, model.id, requester, anchor, key, presentation)
             )
@@ -194,12 +200,12 @@ class Intake:
             message.author.id, message.guild.id if message.guild else 0, message.channel.id
         )
         try:
-            if await self.known(key):
+            if await self.jobs.knows(key):
                 return None
             self.check(requester, model.modality, settings_channel(message.channel))
             with self._counted(requester):
                 answer = await answer_message(message, _WORKING, key)
-                request = await work() if callable(work) else work
+                request = await self._made(work, key, requester, model)
                 if message.id in self._deleted:
                     await answer.delete()
                     return None
@@ -243,6 +249,21 @@ class Intake:
         finally:
             self._entering[requester.user_id] -= 1
             self._entering += Counter()
+
+    async def _made(
+        self, work: RequestSource, key: str, requester: Requester, model: ModelSpec
+    ) -> Request:
+        """Complete a request; what was acknowledged and can't be is a row of the usage log."""
+        if not callable(work):
+            return work
+        try:
+            return await work()
+        except Exception as error:
+            try:
+                await self.jobs.refused(key, requester, model, error)
+            except JournalUnavailable as unavailable:
+                _log.warning("a refusal was not written down: %s", unavailable)
+            raise
 
     async def _submit(self, submission: Submission) -> Job:
         recipe_id = self.recipes.id_for(submission.request, submission.source_key)

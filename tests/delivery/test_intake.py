@@ -9,6 +9,7 @@ import discord
 import pytest
 from sqlalchemy import select
 
+from bot.db.jobs import JobRepository
 from bot.db.session import Database
 from bot.db.tables import JobTable
 from bot.engine.journal import JournalUnavailable
@@ -103,7 +104,7 @@ async def test_a_failure_after_the_acknowledgement_fills_the_deferred_reply(worl
     await world.member.slash(world.channel, "ask", prompt="blue", file=("empty.txt", b""))
     [answer] = world.messages()
     assert answer.content == "`empty.txt` is empty."
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
 
 
 async def test_an_interaction_that_expired_submits_nothing(world: World) -> None:
@@ -236,7 +237,34 @@ async def test_a_failure_while_building_becomes_the_answer(
     await world.member.send(world.channel, "listen:blue")
     _, answer = world.messages()
     assert answer.content == "That is a picture."
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
+
+
+async def test_a_refused_message_that_arrives_twice_is_told_once(
+    world: World, listener: Listener
+) -> None:
+    payloads: list[Any] = []
+    world.env.backend.subscribers.append(
+        lambda event, payload: payloads.append(payload) if event == "MESSAGE_CREATE" else None
+    )
+    listener.error = InvalidMedia("That is a picture.")
+    await world.member.send(world.channel, "listen:blue")
+    world.env._gateway_feed("MESSAGE_CREATE", payloads[0])
+    await world.env.settle()
+    assert len(world.messages()) == 2
+    assert await job_states(world) == ["failed"]
+
+
+async def test_a_refusal_that_cannot_be_written_down_is_told_all_the_same(
+    world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> None:
+        raise JournalUnavailable("database is locked")
+
+    monkeypatch.setattr(JobRepository, "refused", busy)
+    listener.error = InvalidMedia("That is a picture.")
+    await world.member.send(world.channel, "listen:blue")
+    assert world.messages()[-1].content == "That is a picture."
 
 
 async def test_a_bug_while_building_is_told_with_its_number(
@@ -249,6 +277,7 @@ async def test_a_bug_while_building_is_told_with_its_number(
     assert record.exc_info
     assert record.getMessage().split("error ")[1].rstrip(")") in answer.content
     assert "secret" not in answer.content
+    assert await job_states(world) == ["failed"]
 
 
 async def test_where_the_bot_may_not_write_the_author_is_told_directly(
@@ -272,10 +301,10 @@ async def test_where_the_bot_may_not_write_the_author_is_told_directly(
 async def test_a_journal_out_of_reach_is_told_below_the_message(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(key: str) -> bool:
+    async def busy(self: JobRepository, key: str) -> bool:
         raise JournalUnavailable("database is locked")
 
-    monkeypatch.setattr(world.services.intake, "known", busy)
+    monkeypatch.setattr(JobRepository, "knows", busy)
     await world.member.send(world.channel, "listen:blue")
     assert "My database is busy" in world.messages()[-1].content
 
