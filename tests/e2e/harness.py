@@ -212,6 +212,11 @@ class Bot:
     def memory_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss) / 1e6
 
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far, in seconds."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
         return list(psutil.Process(self.pid).children())

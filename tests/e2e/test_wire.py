@@ -47,12 +47,11 @@ def job_states(bot: Bot) -> list[str]:
 
 
 async def test_ready_in_time_and_small_and_without_torch(wire: Wire, bot: Bot) -> None:
+    """Time is the processor's: what other tests take of it says nothing (`make bench` has both)."""
     await bot.start()  # the first start makes the database and syncs the commands
-    seconds = []
-    while not seconds or (min(seconds) > READY_BUDGET_S and len(seconds) < 4):
-        await bot.kill()
-        seconds.append(await bot.start())  # again, where other tests took the processor
-    assert min(seconds) <= READY_BUDGET_S, seconds
+    await bot.kill()
+    await bot.start()
+    assert bot.cpu_s() <= READY_BUDGET_S
     await wire.command("ask", prompt="#a")
     await wire.until(final("#a"), bot=bot)
     assert bot.memory_mb() < MEMORY_BUDGET_MB
