@@ -181,24 +181,24 @@ class ChatServer:
     ) -> AsyncGenerator[HandlerEvent, None]:
         """Yield the answer as it comes, then the result."""
         answer = Answer(TAGS[0][0] if self._options.starts_thinking else None)
-        new_tokens = prompt_tokens = 0
-        reason = None
+        pieces = 0
+        reason = usage = None
         async for chunk in stream:
             for choice in chunk.choices[:1]:
                 reason = choice.finish_reason or reason
-                new_tokens += 1
+                pieces += 1
                 for event in _grow(answer, choice.delta):
                     yield event
-            if chunk.usage:
-                new_tokens, prompt_tokens = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
+            usage = chunk.usage or usage
         if reason == "content_filter":
             raise BackendRefused("The model's server refused this because of its content rules.")
-        if reason is None and not new_tokens:
+        if reason is None and not pieces:
             raise BackendError("The model's server gave no answer. Please try again.")
         if reason is None:
             yield Notice("The model's server broke off here.")
         ending: Literal["stop", "length"] = "length" if reason == "length" else "stop"
-        for last in answer.finish(ending, new_tokens, prompt_tokens):
+        new_tokens = usage.completion_tokens if usage else pieces
+        for last in answer.finish(ending, new_tokens, usage.prompt_tokens if usage else 0):
             yield last
 
 

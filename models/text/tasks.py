@@ -104,3 +104,4 @@ class TaskStepper:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
         await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()  # where names are resolved
