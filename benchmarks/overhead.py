@@ -1,4 +1,4 @@
-"""What the engine costs: a job from its submission to its end, beside the same handler called directly.
+"""What the engine costs: a job from submission to end, beside the same handler called directly.
 
 The engine writes the job to its database, sends it to a worker process, streams what happens and
 commits the answer. The direct calls happen in a process of a worker's priority. Both sides take

@@ -27,7 +27,7 @@ from bot.engine.stepper import as_stepper
 from bot.engine.worker import JobControl, installed_backend
 from bot.settings import CONFIG_FOLDER, EngineSettings, read_settings
 from models.catalog import Catalog, ModelSpec
-from models.contracts import Finished, HandlerEvent, Request
+from models.contracts import Finished, HandlerEvent, MediaInput, Request
 from models.weights import WeightStore
 
 THREADS = 1
@@ -89,7 +89,11 @@ class Rig:
     """An engine with its database and worker processes."""
 
     engine: Engine
+    spool: Spool
     ports: list[LocalPort]
+
+    def store(self, file: Path) -> MediaInput:
+        return self.spool.store(file.read_bytes(), file.name, "audio/wav")
 
     async def submit(self, model_id: str, request: Request) -> Job:
         return await self.engine.submit(
@@ -135,7 +139,7 @@ async def rig(folder: Path) -> AsyncIterator[Rig]:
     )
     try:
         await engine.start()
-        yield Rig(engine, ports)
+        yield Rig(engine, spool, ports)
     finally:
         await engine.close()
         await database.close()

@@ -19,10 +19,15 @@ _TICK_S = 0.002
 _NOTED_S = 0.003
 
 
-def watch_every_loop() -> None:
-    """Have whatever ``asyncio.run`` runs from here on watched."""
+def watch_next_loop() -> None:
+    """Have what ``asyncio.run`` runs next watched."""
     run = asyncio.run
-    asyncio.run = lambda main, **options: run(_watched(main), **options)
+
+    def watched_run(main: Coroutine[Any, Any, T], **options: bool | None) -> T:
+        asyncio.run = run
+        return run(_watched(main), **options)
+
+    asyncio.run = watched_run
 
 
 def longest_stall_s(file: Path, since: float) -> float:

@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks.stalls import watch_every_loop
+from benchmarks.stalls import watch_next_loop
 from tests.e2e.launch_bot import main
 
 if __name__ == "__main__":
-    watch_every_loop()
+    watch_next_loop()
     sys.exit(main(*sys.argv[1:]))

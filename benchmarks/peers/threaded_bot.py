@@ -1,19 +1,21 @@
-"""The same bot with its workers in a thread executor, as bots have them that do without processes."""
+"""The same bot with its workers in a thread executor instead of processes of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import bot.app
-from benchmarks.stalls import watch_every_loop
+from benchmarks.stalls import watch_next_loop
+from bot.app import App, Substitutes, open_app
 from bot.engine.protocol import Cancel, Command, Ready, Report
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker, installed_backend
-from bot.settings import EngineSettings
+from bot.settings import Settings
 from tests.e2e.launch_bot import main
 
 
@@ -58,13 +60,18 @@ class ThreadPort:
         self._loop.call_soon_threadsafe(self._reports.put_nowait, report)
 
 
-def threaded_workers(settings: EngineSettings, spool: Path) -> Callable[[str], ThreadPort]:
-    """Stand in for ``bot.engine.local.local_workers``."""
-    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-    return lambda lane: ThreadPort(spool)
+@asynccontextmanager
+async def open_threaded(
+    settings: Settings, substitutes: Substitutes | None = None
+) -> AsyncIterator[App]:
+    """Open the bot as ``bot.app`` does, with other workers."""
+    os.environ["OMP_NUM_THREADS"] = str(settings.engine.threads)
+    start = substitutes or Substitutes(start_worker=lambda lane: ThreadPort(settings.spool_dir))
+    async with open_app(settings, start) as app:
+        yield app
 
 
 if __name__ == "__main__":
-    bot.app.local_workers = threaded_workers  # type: ignore[assignment]
-    watch_every_loop()
+    bot.app.open_app = open_threaded
+    watch_next_loop()
     sys.exit(main(*sys.argv[1:]))
