@@ -6,7 +6,6 @@ This module owns what the terminal shows and the exit code.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 
 from bot.app import Substitutes, open_app
 from bot.demo.page import SidePage
+from bot.demo.preview import LivePreview
 from bot.demo.record import write_down
 from bot.demo.tour import Step, Tour
 from bot.demo.world import World, download, open_world
@@ -78,15 +78,8 @@ async def _once(settings: Settings, output: Path) -> int:
 
 async def _stay(settings: Settings, port: int) -> int:
     async with _played(settings) as (world, _):
-        preview = world.env.preview(
-            world.channel,
-            viewers=[world.member, world.guest],
-            layout="channel",
-            assets=world.faces,
-            port=_free(port),
-        )
-        async with preview, SidePage(world, preview.url, _free(port + 1 if port else 0)) as page:
-            publishing = asyncio.create_task(world.env.publish(preview))
+        preview = LivePreview(world, _free(port))
+        async with preview, SidePage(world, preview, _free(port + 1 if port else 0)) as page:
             print(
                 "\nOpen these in a browser on this machine:\n"
                 f"  {preview.url}\n      type commands, press buttons, watch edits arrive\n"
@@ -98,9 +91,6 @@ async def _stay(settings: Settings, port: int) -> int:
                 await preview.wait_closed()
             except asyncio.CancelledError:  # a signal, which is the usual end
                 print("\nThe demo has ended; nothing of it is kept.")
-            publishing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await publishing
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from bot.app import App
 from bot.demo.page import SidePage
+from bot.demo.preview import LivePreview
 from bot.demo.world import World
 
 CHROMIUM = next(
@@ -43,11 +43,8 @@ async def browser(live: tuple[App, World]) -> AsyncIterator[Browser]:
         await app.services.server_settings.set(
             key, value, guild_id=world.guild.id, user_id=world.member.id
         )
-    preview = world.env.preview(
-        world.channel, viewers=[world.member], layout="channel", assets=world.faces
-    )
-    async with preview, SidePage(world, preview.url) as page, async_playwright() as playwright:
-        publishing = asyncio.create_task(world.env.publish(preview))
+    preview = LivePreview(world)
+    async with preview, SidePage(world, preview) as page, async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -62,9 +59,6 @@ async def browser(live: tuple[App, World]) -> AsyncIterator[Browser]:
             await each.goto(url)
         yield Browser(*pages, faults)
         await chromium.close()
-        publishing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await publishing
 
 
 async def type_command(page: Page, command: str, first_option: str) -> None:

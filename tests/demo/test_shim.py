@@ -7,6 +7,7 @@ import time
 
 from simcord.preview import _markdown
 
+from bot.demo.preview import LivePreview
 from bot.demo.world import World
 
 
@@ -58,6 +59,6 @@ async def test_members_act_one_after_another(plain_world: World) -> None:
 
 
 async def test_a_quote_ends_with_its_line(plain_world: World) -> None:
-    plain_world.env.preview(plain_world.channel, viewers=[plain_world.member])
-    quote, paragraph = _markdown.markdown_tokens("> a\n> question\nan answer")
+    async with LivePreview(plain_world):
+        quote, paragraph = _markdown.markdown_tokens("> a\n> question\nan answer")
     assert (quote["type"], paragraph["type"]) == ("blockquote", "paragraph")
