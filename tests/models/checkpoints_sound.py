@@ -15,7 +15,7 @@ SPEAKERS = ["Ada Tiny", "Bo Small"]
 _TEXT = ["the quick brown fox jumps over the lazy dog", "hello world how are you today"]
 
 
-def write_whisper(folder: Path) -> Path:
+def write_whisper(folder: Path, mel_bands: int = 80) -> Path:
     """Write a multilingual Whisper, converted for CTranslate2, with its tokenizer."""
     import ctranslate2
     import torch
@@ -23,7 +23,6 @@ def write_whisper(folder: Path) -> Path:
         GenerationConfig,
         PreTrainedTokenizerFast,
         WhisperConfig,
-        WhisperFeatureExtractor,
         WhisperForConditionalGeneration,
     )
 
@@ -32,7 +31,7 @@ def write_whisper(folder: Path) -> Path:
     torch.manual_seed(2)  # one that has something to say
     config = WhisperConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        num_mel_bins=80,
+        num_mel_bins=mel_bands,
         d_model=32,
         encoder_layers=1,
         decoder_layers=2,
@@ -53,7 +52,6 @@ def write_whisper(folder: Path) -> Path:
     )
     model.save_pretrained(source)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(source)
-    WhisperFeatureExtractor().save_pretrained(source)
     converter = ctranslate2.converters.TransformersConverter(
         str(source), copy_files=["tokenizer.json"]
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from models.catalog import Catalog, ModelSpec
 from models.weights import WeightStore
 from tests.models.control import ScratchControl
+
+if TYPE_CHECKING:
+    from models.media import Samples
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,3 +39,20 @@ def packaged() -> Callable[[str], tuple[ModelSpec, str]]:
 @pytest.fixture
 def control(tmp_path: Path) -> ScratchControl:
     return ScratchControl(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def speak(packaged: Callable[[str], tuple[ModelSpec, str]]) -> Callable[[str], Samples]:
+    """Return the embedded voice as a function: text -> mono float32 at 24 kHz."""
+    import numpy as np
+
+    from models.speech import hibari
+
+    spec, location = packaged("hibari")
+    handler = hibari.load(spec, location, "cpu")
+    voice = handler.voices["heart"]
+
+    def spoken(text: str) -> Samples:
+        return np.asarray(voice(text, seed=1), np.float32)
+
+    return spoken

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from models.catalog import ModelSpec
 from models.contracts import (
     Finished,
     HandlerEvent,
@@ -57,3 +58,22 @@ def notices(events: Iterable[HandlerEvent]) -> list[str]:
 
 def stages(events: Iterable[HandlerEvent]) -> list[str]:
     return [event.stage for event in events if isinstance(event, Progress)]
+
+
+def spec_of(backend: str, modality: str, **fields: object) -> ModelSpec:
+    """Return a row of the catalogue for a checkpoint of a test."""
+    return ModelSpec.model_validate(
+        {
+            "id": f"test-{backend}",
+            "name": "Tiny",
+            "modality": modality,
+            "backend": backend,
+            "source": {"kind": "path", "path": "unused"},
+            "licence": "MIT",
+            "commercial_use": True,
+            "memory_mb": 1,
+            "load_s": 1,
+            "download_mb": 1,
+            **fields,
+        }
+    )

@@ -1,5 +1,6 @@
 """Recordings of the bot are what Discord's voice messages want, and say what made them."""
 
+import gc
 import io
 
 import av
@@ -11,10 +12,10 @@ from tests.models.sounds import silence, tone
 
 
 def recorded(*pieces: np.ndarray, rate_hz: int = 24_000, **tags: str):
-    recorder = Recorder(rate_hz, tags)
-    for piece in pieces:
-        recorder.add(piece)
-    return recorder.finish()
+    with Recorder(rate_hz, tags) as recorder:
+        for piece in pieces:
+            recorder.add(piece)
+        return recorder.finish()
 
 
 def test_a_recording_is_mono_opus_at_48_khz() -> None:
@@ -39,12 +40,13 @@ def test_the_file_says_what_made_it() -> None:
 
 
 def test_pauses_count_in_samples_of_the_voice() -> None:
-    recorder = Recorder(22_050, {})
-    recorder.add(tone(0.5, 22_050))
-    recorder.pause(0.25)
-    recorder.add(tone(0.5, 22_050))
+    with Recorder(22_050, {}) as recorder:
+        recorder.add(tone(0.5, 22_050))
+        recorder.pause(0.25)
+        recorder.add(tone(0.5, 22_050))
+        recording = recorder.finish()
 
-    assert recorder.finish().duration_s == pytest.approx(1.25, abs=0.001)
+    assert recording.duration_s == pytest.approx(1.25, abs=0.001)
 
 
 def test_the_waveform_follows_the_loudness() -> None:
@@ -64,6 +66,14 @@ def test_the_waveform_of_a_long_recording_has_256_points() -> None:
 
 def test_silence_has_a_flat_waveform() -> None:
     assert set(recorded(silence(1.0, 24_000)).waveform) == {0}
+
+
+def test_a_recording_that_was_given_up_is_collected_in_peace() -> None:
+    for _ in range(3):  # PyAV kills the process where one is left open
+        with Recorder(16_000, {}) as recorder:
+            recorder.add(tone(0.5))
+        del recorder
+        gc.collect()
 
 
 def test_samples_that_are_too_loud_or_no_numbers_are_tamed() -> None:
