@@ -141,6 +141,7 @@ async def open_app(
 
 def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
     catalog = instead.catalog or Catalog.read(CONFIG_FOLDER)
+    catalog = catalog.limited(max_input_s=60 * settings.media.max_audio_minutes)
     catalog.profile(settings.profile)  # before anything is opened: raises when it is unknown
     return _Ground(
         settings=settings,
