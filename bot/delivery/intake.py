@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -166,10 +166,11 @@ class Intake:
         """
         requester = requester_of(interaction)
         self.check(requester, model.modality, settings_channel(interaction.channel))
+        key = f"{interaction.id}:{purpose}"
         with self._counted(requester):
-            anchor = await _acknowledge(interaction, ephemeral=ephemeral)
-            key = f"{interaction.id}:{purpose}"
-            request = await self._made(work, key, requester, model)
+            async with self._noted(key, requester, model):
+                anchor = await _acknowledge(interaction, ephemeral=ephemeral)
+                request = await work() if callable(work) else work
             return await self._submit(
                 Submission(request, model.id, requester, anchor, key, presentation)
             )
@@ -204,8 +205,9 @@ class Intake:
                 return None
             self.check(requester, model.modality, settings_channel(message.channel))
             with self._counted(requester):
-                answer = await answer_message(message, _WORKING, key)
-                request = await self._made(work, key, requester, model)
+                async with self._noted(key, requester, model):
+                    answer = await answer_message(message, _WORKING, key)
+                    request = await work() if callable(work) else work
                 if message.id in self._deleted:
                     await answer.delete()
                     return None
@@ -250,14 +252,11 @@ class Intake:
             self._entering[requester.user_id] -= 1
             self._entering += Counter()
 
-    async def _made(
-        self, work: RequestSource, key: str, requester: Requester, model: ModelSpec
-    ) -> Request:
-        """Complete a request; what was acknowledged and can't be is a row of the usage log."""
-        if not callable(work):
-            return work
+    @asynccontextmanager
+    async def _noted(self, key: str, requester: Requester, model: ModelSpec) -> AsyncIterator[None]:
+        """Keep a row of what was asked for and fails before it is a job."""
         try:
-            return await work()
+            yield
         except Exception as error:
             try:
                 await self.jobs.refused(key, requester, model, error)

@@ -111,7 +111,7 @@ async def test_an_interaction_that_expired_submits_nothing(world: World) -> None
     world.env.inject_error("POST", "/interactions/*/*/callback", status=404, code=10062)
     await world.member.slash(world.channel, "ask", prompt="blue")
     assert world.messages() == []
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
     assert len(world.env.errors) == 1
 
 
@@ -295,7 +295,7 @@ async def test_where_the_bot_may_not_write_the_author_is_told_directly(
     assert len(world.messages()) == 1
     [told] = world.direct()
     assert "I lack a permission" in told.content
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
 
 
 async def test_a_journal_out_of_reach_is_told_below_the_message(
