@@ -38,9 +38,8 @@ def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
         port: Of the preview; the page beside it takes the next one.
         output: Folder of the record.
     """
-    missing = _missing_models(settings)
-    if missing:
-        print(f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull")
+    if problem := _look_at_models(settings):
+        print(problem)
         return 1
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     set_up(LogSettings(level="WARNING"))
@@ -63,10 +62,19 @@ async def _interruptible(demo: Coroutine[Any, Any, int]) -> int:
         return 130
 
 
-def _missing_models(settings: Settings) -> list[str]:
+def _look_at_models(settings: Settings) -> str:
+    """Return what is missing, or "" after telling of what takes long the first time."""
     catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(settings.models_dir)
-    defaults = catalog.profile(settings.profile).defaults.values()
-    return [each for each in defaults if not store.is_installed(catalog.get(each))]
+    defaults = [catalog.get(each) for each in catalog.profile(settings.profile).defaults.values()]
+    missing = [spec.id for spec in defaults if not store.is_installed(spec)]
+    if missing:
+        return f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull"
+    print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
+    if not any(store.cache_dir(spec).exists() for spec in defaults):
+        print(
+            "The first answer takes about a minute, since weights are converted once.", flush=True
+        )
+    return ""
 
 
 async def _once(settings: Settings, output: Path) -> int:
@@ -97,7 +105,6 @@ async def _stay(settings: Settings, port: int) -> int:
 @asynccontextmanager
 async def _played(settings: Settings) -> AsyncIterator[tuple[World, list[Step]]]:
     """Open the bot in its simulated Discord and play the tour."""
-    print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
     async with (
         open_app(settings, Substitutes(download=download)) as app,
         open_world(app.bot) as world,

@@ -91,7 +91,9 @@ class Tour:
     def _model(self, modality: Modality) -> str:
         """Return the model that the bot itself would take here."""
         world = self._world
-        return self._services.intake.model_for(modality, world.guild.id, world.channel.id, None).id
+        return self._services.admission.model_for(
+            modality, world.guild.id, world.channel.id, None
+        ).id
 
     # ---------------------------------------------------------------- steps
 
