@@ -15,7 +15,7 @@ from benchmarks import production
 from bot.engine.spool import Spool
 from models.contracts import SpeechRequest, SpeechResult
 from models.media import SAMPLING_RATE_HZ, decode_audio
-from models.recording import encode_ogg_opus
+from models.recording import Recorder
 
 if TYPE_CHECKING:
     from models.media import Samples
@@ -81,4 +81,6 @@ def wav(minutes: float) -> bytes:
 
 def ogg(minutes: float) -> bytes:
     """Return so many minutes as members send them: Ogg Opus."""
-    return encode_ogg_opus(lasting(minutes), SAMPLING_RATE_HZ, {}).data
+    with Recorder(SAMPLING_RATE_HZ, {}) as recorder:
+        recorder.add(lasting(minutes))
+        return recorder.finish().data
