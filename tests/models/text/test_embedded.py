@@ -70,18 +70,43 @@ def test_it_agrees_with_transformers(
     assert result.prompt_tokens == answer(smollm, control, temperature=0).prompt_tokens
 
 
-def test_a_worker_that_runs_it_never_imports_torch(packaged: Packaged, smollm: object) -> None:
+WORKER = """
+import sys, psutil
+from models.catalog import ModelSpec
+from models.contracts import ChatMessage, TextRequest
+from models.text.onnx_genai import load
+
+class Control:
+    cancelled = False
+
+def rss():
+    return psutil.Process().memory_info().rss
+
+def cycle():
+    handler = load(ModelSpec.model_validate_json(sys.argv[1]), sys.argv[2], "cpu")
+    request = TextRequest(messages=(ChatMessage("user", "parrot " * 500),), max_new_tokens=4)
+    list(handler.run(request, Control()))
+    loaded = rss()
+    handler.close()
+    return loaded
+
+cycle()  # now the libraries are in
+before = rss()
+print(cycle() - before, rss() - before, sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_worker_stays_small(packaged: Packaged, smollm: object) -> None:
+    """It gives the model's memory back, and never imports torch."""
     spec, location = packaged("smollm2-135m")
-    program = (
-        "import sys; from models.catalog import ModelSpec; from models.text.onnx_genai import load;"
-        "load(ModelSpec.model_validate_json(sys.argv[1]), sys.argv[2], 'cpu');"
-        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", program, spec.model_dump_json(), location],
+        [sys.executable, "-c", WORKER, spec.model_dump_json(), location],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == "[]\n"
+    taken, kept, heavy = done.stdout.split(maxsplit=2)
+    assert int(taken) > 120e6
+    assert int(kept) < 0.2 * int(taken)
+    assert heavy == "[]\n"
