@@ -35,6 +35,7 @@ from bot.engine.job import Job, Outcome
 from bot.engine.local import local_workers
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
+from bot.services.admission import Admission
 from bot.services.container import Services
 from bot.services.memory import Memory, remember_answer
 from bot.services.privacy import Privacy
@@ -172,13 +173,17 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     jobs, outbox = JobRepository(database), OutboxRepository(database)
     memory = Memory(TurnRepository(database), outbox.siblings)
     recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
-    intake = Intake(
+    admission = Admission(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
         weights=ground.weights,
         engine=engine,
-        spool=ground.spool,
         server_settings=server_settings,
+    )
+    intake = Intake(
+        admission=admission,
+        engine=engine,
+        spool=ground.spool,
         recipes=recipes,
         live=live,
         jobs=jobs,
@@ -194,6 +199,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         privacy=Privacy(engine=engine, memory=memory, recipes=recipes, jobs=jobs, outbox=outbox),
         recipes=recipes,
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
+        admission=admission,
         intake=intake,
         jobs=jobs,
         outbox=outbox,

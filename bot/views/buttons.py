@@ -94,7 +94,7 @@ class AgainButton(_Button, template=AGAIN_TEMPLATE):
         _require_owner(interaction, int(self._fields["user"]), "repeat this")
         services = _services(interaction)
         where = settings_channel(interaction.channel)
-        services.intake.check_limit(requester_of(interaction), where)
+        services.admission.check_limit(requester_of(interaction), where)
         ephemeral = interaction.message is not None and interaction.message.flags.ephemeral
         loading = asyncio.create_task(services.recipes.load(self._fields["recipe"]))
         await asyncio.wait({loading}, timeout=_PATIENCE_S)
@@ -103,7 +103,7 @@ class AgainButton(_Button, template=AGAIN_TEMPLATE):
         recipe = await loading
         if recipe is None:
             raise InvalidRequest("This is too old to be repeated. Please ask again.")
-        model = services.intake.model_for(
+        model = services.admission.model_for(
             recipe.request.modality,
             interaction.guild_id or 0,
             where,

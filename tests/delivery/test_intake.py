@@ -173,8 +173,8 @@ class Listener:
     async def on_message(self, message: discord.Message) -> None:
         if not message.content.startswith("listen:"):
             return
-        intake = self.world.services.intake
-        model = intake.model_for(Modality.TEXT, message.guild.id, message.channel.id)
+        services = self.world.services
+        model = services.admission.model_for(Modality.TEXT, message.guild.id, message.channel.id)
 
         async def build() -> Request:
             await self.gate.wait()
@@ -184,7 +184,9 @@ class Listener:
             return TextRequest(messages=(ChatMessage("user", content),))
 
         self.jobs.append(
-            await intake.from_message(message, build, model=model, purpose="chat", presentation={})
+            await services.intake.from_message(
+                message, build, model=model, purpose="chat", presentation={}
+            )
         )
 
 
