@@ -16,6 +16,14 @@ PARROT_LINE = ["Paris", "!", " 🦜"]
 """What parrots say; the picture takes several tokens."""
 
 
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Several threads of tiny products on busy cores only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def spec() -> Callable[..., ModelSpec]:
     """Return a function that makes a row of the catalogue: options as keywords."""

@@ -19,6 +19,8 @@ from tests.models.checkpoints import FAMILIES
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
 from tests.models.text.conftest import PARROT_LINE
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Checkpoint = Callable[[str], Path]
 MakeSpec = Callable[..., ModelSpec]
 MakeParrot = Callable[..., Path]
@@ -26,14 +28,6 @@ MakeParrot = Callable[..., Path]
 
 def ask(text: str = "?", **options: object) -> TextRequest:
     return TextRequest(messages=(ChatMessage("user", text),), **{"temperature": 0, **options})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    """Several threads of tiny products on busy cores only wait for each other."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_a_seed_repeats(smollm: LocalTextHandler, control: ScratchControl) -> No
     assert first == second
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_it_agrees_with_transformers(
     packaged: Packaged, smollm: LocalTextHandler, control: ScratchControl
 ) -> None:
