@@ -122,6 +122,7 @@ def write_xtts(folder: Path, *, old: bool = False) -> Path:
     """
     import torch
     from TTS.tts.configs.xtts_config import XttsConfig
+    from TTS.tts.models import xtts
     from TTS.tts.models.xtts import Xtts, XttsArgs
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,11 @@ def write_xtts(folder: Path, *, old: bool = False) -> Path:
         if name.startswith("hifigan_decoder.") and tensor.ndim:
             state[name] = tensor[:1].clone().expand_as(tensor)
     config.save_json(str(folder / "config.json"))
-    torch.save({"model": state, "config": config if old else {}}, folder / "model.pth")
+    if old:
+        with xtts._legacy_safe_globals():  # the names that its classes had
+            torch.save({"model": state, "config": config}, folder / "model.pth")
+    else:
+        torch.save({"model": state}, folder / "model.pth")
     speakers = {
         name: {
             "gpt_cond_latent": torch.randn(1, 8, 64),
