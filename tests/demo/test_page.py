@@ -21,8 +21,11 @@ CHROMIUM = next(
 )
 SENTENCE = "The captain measured the height of the sun above the sea at noon."
 
+PATIENCE_MS = 240_000  # the first answer may wait until weights are converted
+
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(500),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 
@@ -76,7 +79,7 @@ async def test_an_answer_streams_and_stops(browser: Browser, tmp_path: Path) -> 
     stop = page.get_by_role("button", name="Stop")
     lengths = set()
     writing = page.locator("small", has_text="Writing")
-    await expect(writing).to_be_visible(timeout=120_000)
+    await expect(writing).to_be_visible(timeout=PATIENCE_MS)
     for _ in range(25):
         lengths.add(len(await page.locator("main").inner_text()))
         await asyncio.sleep(0.1)
@@ -94,7 +97,7 @@ async def test_a_dropped_file_is_written_down(
     _, world = live
     await world.env.act(world.member.slash(world.channel, "speak", text=SENTENCE))
     voice = await world.until(
-        lambda: next((m for m in world.view.messages() if m.voice and m.files), None), 120
+        lambda: next((m for m in world.view.messages() if m.voice and m.files), None), 240
     )
     clip = tmp_path / "clip.ogg"
     clip.write_bytes(world.view.read(voice.files[0]))
@@ -103,11 +106,11 @@ async def test_a_dropped_file_is_written_down(
     await page.set_input_files("#file", clip)
     await expect(page.locator("#status")).to_have_text("clip.ogg is in the channel.")
     written = page.locator(".message.bot", has_text="📝").locator("blockquote")
-    await expect(written).to_contain_text("the height of the sun", timeout=120_000)
+    await expect(written).to_contain_text("the height of the sun", timeout=PATIENCE_MS)
 
     dropped = page.locator(".message", has=page.locator("a", has_text="clip.ogg")).first
     await dropped.click(button="right", position={"x": 120, "y": 14})
     await page.get_by_role("menuitem", name="Transcribe").click()
-    await expect(written).to_have_count(2, timeout=120_000)
+    await expect(written).to_have_count(2, timeout=PATIENCE_MS)
     await page.screenshot(path=tmp_path / "dropped.png", full_page=True)
     assert browser.faults == []

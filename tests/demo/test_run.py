@@ -30,11 +30,12 @@ def demo_once(output: Path, weights: Path) -> subprocess.CompletedProcess[str]:
         env=environment(weights),
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=340,
     )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)  # weights may have to be converted first
 def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Path) -> None:
     output = tmp_path / "demo-output"
     ended = demo_once(output, embedded.models_dir)
