@@ -11,6 +11,7 @@ import logging
 import secrets
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
 from sqlalchemy.exc import OperationalError
@@ -113,7 +114,11 @@ def _foreseen(error: BaseException) -> str | None:
             return "I may not do that here: I lack a permission in this channel. Tell a moderator."
         case discord.NotFound():
             return "That is gone: the message or channel does not exist any more."
-        case discord.RateLimited() | discord.HTTPException(status=429 | 500 | 502 | 503 | 504):
+        case (
+            aiohttp.ClientError()
+            | discord.RateLimited()
+            | discord.HTTPException(status=429 | 500 | 502 | 503 | 504)
+        ):
             return "Discord has trouble right now. Please try again in a moment."
         case _:
             return None
