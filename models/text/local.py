@@ -7,6 +7,8 @@ It must not import a library that computes.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,3 +159,16 @@ class LocalTextHandler:
     def close(self) -> None:
         """Free the memory of the model."""
         self._model.close()
+        gc.collect()
+        _return_freed_memory()
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system.
+
+    The C library keeps it otherwise: 150 MB of 190 after the embedded model, which would count
+    against the next one.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
