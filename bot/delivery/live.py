@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from bot.delivery.faults import Barred, DeliveryFault, Gone
-from bot.delivery.parts import Button
+from bot.delivery.parts import Button, File
 from bot.delivery.sender import Sender
 from bot.delivery.splitter import tail
 from bot.delivery.throttle import EditThrottle
@@ -23,7 +23,7 @@ from bot.delivery.wording import bar, duration, one_line, subtext
 from bot.engine.feed import Sight
 from bot.engine.job import Anchor, Ended, Job, LoadingModel, Restarted, Waiting
 from bot.views import ids
-from models.contracts import Notice, Progress, TextDelta
+from models.contracts import MediaInput, Notice, Preview, Progress, TextDelta
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +31,13 @@ TAIL_LIMIT = 1900
 QUIET_S = 1.0
 """A job that ends sooner is shown by its answer alone."""
 
+_PREVIEW = "What the picture looks like so far"
 _RESTARTING = "⏸️ The bot is being restarted. Your place is kept, and this goes on by itself."
 _AGING = ((3600.0, 60.0), (900.0, 5.0), (0.0, 0.0))
 """From which age of a job on, in seconds, its anchor is edited how rarely, in seconds."""
+_ETA_AFTER_S = 3.0
+_ETA_FROM = 0.04
+"""Before so many seconds and so much of the work, a guess of the rest is worth nothing."""
 
 
 class Watched(Protocol):
@@ -52,6 +56,10 @@ class Picture:
     status: str = "⏳ On it …"
     answer: list[str] = field(default_factory=list)
     reasoning_chars: int = 0
+    preview: MediaInput | None = None
+    clock: Callable[[], float] = time.time
+    _began_at: float | None = None
+    _shown: MediaInput | None = None
 
     def see(self, sight: Sight) -> None:
         """Take in what happened."""
@@ -66,10 +74,13 @@ class Picture:
             case Restarted():
                 self.answer.clear()
                 self.reasoning_chars = 0
+                self.preview = self._began_at = None
                 self.status = "🔁 Starting again …"
             case Progress(stage=stage, fraction=fraction):
                 share = "" if fraction is None else f" {bar(fraction)}"
-                self.status = f"⚙️ {one_line(stage, 80)}{share}"
+                self.status = f"⚙️ {one_line(stage, 80)}{share}{self._rest(fraction)}"
+            case Preview(media=media):
+                self.preview = media
             case TextDelta(channel="answer", text=text):
                 self.answer.append(text)
                 self.status = "✍️ Writing …"
@@ -86,9 +97,32 @@ class Picture:
             return self.status
         return f"{tail(answer, TAIL_LIMIT)}\n{subtext(self.status)}"
 
+    def files(self) -> list[File] | None:
+        """Return the files of the anchor, None while they are what ``shown`` was told of."""
+        if self.preview == self._shown:
+            return None
+        if self.preview is None:
+            return []
+        media = self.preview
+        return [File(media.filename, media.content_type, media.path, description=_PREVIEW)]
+
+    def shown(self, preview: MediaInput | None) -> None:
+        """Take in which preview the anchor has now."""
+        self._shown = preview
+
     def buttons(self) -> list[Button]:
         """Return the buttons of the anchor."""
         return [Button(ids.stop_id(self.job_id), "Stop", "danger", emoji="⏹️")]
+
+    def _rest(self, fraction: float | None) -> str:
+        """Return how long the rest takes if it goes on as it did, "" while nobody can know."""
+        now = self.clock()
+        if self._began_at is None:
+            self._began_at = now
+        passed_s = now - self._began_at
+        if fraction is None or fraction < _ETA_FROM or passed_s < _ETA_AFTER_S:
+            return ""
+        return f" · about {duration(max(1.0, passed_s * (1.0 - fraction) / fraction))} left"
 
 
 class LiveViews:
@@ -118,7 +152,7 @@ class LiveViews:
         """Show a job on its anchor until it has ended; returns at once."""
         if job.id in self._followed:
             return
-        picture = Picture(job.id)
+        picture = Picture(job.id, clock=self._clock)
         task = asyncio.create_task(self._follow(job, picture), name=f"live view of {job.id}")
         self._followed[job.id] = job, picture, task
         task.add_done_callback(partial(self._ended, job.id))
@@ -156,8 +190,10 @@ class LiveViews:
             await self._throttle.finish(anchor.message_id)
 
     async def _show(self, anchor: Anchor, picture: Picture) -> None:
+        preview, files = picture.preview, picture.files()
         try:
-            await self._sender.edit_anchor(anchor, picture.content(), picture.buttons())
+            await self._sender.edit_anchor(anchor, picture.content(), picture.buttons(), files)
+            picture.shown(preview)
         except (Barred, Gone) as fault:
             _log.info("job %s is not shown any more: %s", picture.job_id, fault)
             self._followed[picture.job_id][-1].cancel()

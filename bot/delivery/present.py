@@ -9,6 +9,13 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``title``: what was worked on, such as the name of a file
 - ``quote``: what was asked, shown above the answer
 - ``notes``: sentences to read with the answer, such as which files were left out
+- ``pictures``: where the pictures that the request reads can be fetched again, each as channel,
+  message and attachment id
+- ``style``: name of the preset that a prompt was written in
+- ``offers``: what else can be done with pictures here: describe, animate
+- ``unsafe``, ``unsafe_from``: what becomes of explicit pictures (block, spoiler, allow), and from
+  which score on
+- ``if_text``: the text of the picture is wanted only if there is much of it
 """
 
 from __future__ import annotations
@@ -18,6 +25,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast, get_args
 
+from bot.delivery.descriptions import described
+from bot.delivery.gallery import clip, pictures
 from bot.delivery.parts import (
     AnchorEdit,
     Button,
@@ -28,30 +37,39 @@ from bot.delivery.parts import (
     VoiceMessage,
     dump_part,
 )
-from bot.delivery.splitter import MESSAGE_LIMIT, open_fence, split, units
-from bot.delivery.wording import duration, one_line, subtext
+from bot.delivery.shape import (
+    as_quote,
+    beginning_of,
+    clipped,
+    closed,
+    is_late,
+    message_limit,
+    own_buttons,
+    quote_of,
+    small_print,
+    text_file,
+)
+from bot.delivery.splitter import split, units
+from bot.delivery.wording import duration, one_line
 from bot.engine.job import Job, JobState, Outcome
-from bot.views import ids
 from models.contracts import (
+    ImageResult,
     Modality,
     SpeechRequest,
     SpeechResult,
     TextResult,
     TranscriptionRequest,
     TranscriptionResult,
+    VideoResult,
+    VisionResult,
 )
 from models.errors import InvalidRequest
 from models.transcription.formats import TranscriptFormat, render
 
 MAX_MESSAGES = 5
 """A longer answer becomes a file."""
-LATE_S = 3600.0
-"""An answer that took longer is a new message, since nobody looks at the anchor any more."""
 
-_BEGINNING_CHARS = 1200
-_SHORTEST_BEGINNING_CHARS = 200
 _INLINE_TRANSCRIPT_CHARS = 1500
-_MENTION_CHARS = 30
 _CONTENT_TYPES: dict[TranscriptFormat, str] = {
     "txt": "text/plain",
     "srt": "application/x-subrip",
@@ -71,7 +89,7 @@ def parts_of(job: Job, outcome: Outcome) -> list[Part]:
     if isinstance(notes, list):
         outcome = replace(outcome, notices=(*map(str, notes), *outcome.notices))
     parts = _parts(job, outcome)
-    return _as_new_message(job, parts) if _is_late(job) else parts
+    return _as_new_message(job, parts) if is_late(job) else parts
 
 
 def _parts(job: Job, outcome: Outcome) -> list[Part]:
@@ -82,6 +100,12 @@ def _parts(job: Job, outcome: Outcome) -> list[Part]:
             return _speech(job, outcome, result)
         case TranscriptionResult() as result if outcome.state is JobState.DONE:
             return [_transcript(job, outcome, result)]
+        case ImageResult() as result if outcome.state is JobState.DONE:
+            return [pictures(job, outcome, result)]
+        case VideoResult() as result if outcome.state is JobState.DONE:
+            return [clip(job, outcome, result)]
+        case VisionResult() as result if outcome.state is JobState.DONE:
+            return described(job, outcome, result)
         case _:
             return _unfinished(job, outcome)
 
@@ -96,7 +120,7 @@ def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
         cut = f"{result.usage.amount:.0f} {result.usage.unit}"
         notes.append(f"✂️ The answer was cut off at its limit of {cut}.")
     if result.reasoning.strip():
-        files.append(_text_file("reasoning.md", result.reasoning, "How the model reasoned"))
+        files.append(text_file("reasoning.md", result.reasoning, "How the model reasoned"))
         notes.append("💭 The reasoning is in the attached file.")
     if job.submission.presentation.get("notice"):
         notes.append("A language model wrote this. Check facts before you rely on them.")
@@ -105,21 +129,21 @@ def _text(job: Job, outcome: Outcome, result: TextResult) -> list[Part]:
 
 def _messages(job: Job, body: str, notes: Sequence[str], files: list[File]) -> list[Part]:
     """Return a text with notes below it as messages, or as its beginning and a file."""
-    limit = _limit(job)
-    contents = split(_quote(job) + _closed(body) + _below(notes), limit)
+    limit = message_limit(job)
+    contents = split(quote_of(job) + closed(body) + small_print(notes), limit)
     if len(contents) > (1 if job.submission.anchor.ephemeral else MAX_MESSAGES):
         whole = f"📄 The whole answer ({len(body):,} characters) is in the attached file."
-        below = _below([whole, *notes])
-        beginning = _beginning(body, limit - units(_quote(job) + below))
-        files = [_text_file("answer.md", body, "The whole answer"), *files]
-        contents = [_clipped(f"{_quote(job)}{beginning}", [whole, *notes], limit)]
+        below = small_print([whole, *notes])
+        beginning = beginning_of(body, limit - units(quote_of(job) + below))
+        files = [text_file("answer.md", body, "The whole answer"), *files]
+        contents = [clipped(f"{quote_of(job)}{beginning}", [whole, *notes], limit)]
     last = len(contents) - 1
     return [
         _message(
             position,
             content,
             files=tuple(files) if position == 0 else (),
-            buttons=_buttons(job, "Regenerate") if position == last else (),
+            buttons=own_buttons(job, "Regenerate") if position == last else (),
         )
         for position, content in enumerate(contents)
     ]
@@ -138,12 +162,12 @@ def _message(
 
 def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
     voice = f"**{one_line(result.voice, 80)}** · " if result.voice else ""
-    content = _clipped(
-        f"{_quote(job) or _spoken(job)}🔊 {voice}{duration(result.duration_s)}",
+    content = clipped(
+        f"{quote_of(job) or _spoken(job)}🔊 {voice}{duration(result.duration_s)}",
         outcome.notices,
-        _limit(job),
+        message_limit(job),
     )
-    buttons = _buttons(job, "Speak again")
+    buttons = own_buttons(job, "Speak again")
     file = File(
         filename=f"speech-{job.id}.ogg",
         content_type=result.media.content_type,
@@ -161,7 +185,7 @@ def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
 def _spoken(job: Job) -> str:
     """Return the spoken text as a caption, for those who cannot listen now."""
     request = job.submission.request
-    return _quoted(request.text) if isinstance(request, SpeechRequest) else ""
+    return as_quote(request.text) if isinstance(request, SpeechRequest) else ""
 
 
 # --------------------------------------------------------------------------- transcription
@@ -173,7 +197,7 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
         named = f" in **{one_line(title, 100)}**" if title else " in this recording"
         silent = f"🔇 Nobody spoke{named} ({duration(result.duration_s)})."
         return AnchorEdit(
-            _clipped(silent, outcome.notices, _limit(job)), (), _buttons(job, "Again")
+            clipped(silent, outcome.notices, message_limit(job)), (), own_buttons(job, "Again")
         )
 
     chosen = job.submission.presentation.get("format")
@@ -184,7 +208,7 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
     too_long = units(quoted) > _INLINE_TRANSCRIPT_CHARS
     if too_long:
         notes.insert(0, "📄 The whole transcript is in the attached file.")
-        quoted = _beginning(quoted, _limit(job) - units(_below(notes)))
+        quoted = beginning_of(quoted, message_limit(job) - units(small_print(notes)))
     if too_long or format_ != "txt":
         files = (
             File(
@@ -194,8 +218,8 @@ def _transcript(job: Job, outcome: Outcome, result: TranscriptionResult) -> Part
                 description=f"Transcript, {duration(result.duration_s)}",
             ),
         )
-    content = _clipped(f"{_facts(job, title, result)}\n{quoted}", notes, _limit(job))
-    return AnchorEdit(content, files, _buttons(job, "Again"))
+    content = clipped(f"{_facts(job, title, result)}\n{quoted}", notes, message_limit(job))
+    return AnchorEdit(content, files, own_buttons(job, "Again"))
 
 
 def _facts(job: Job, title: str, result: TranscriptionResult) -> str:
@@ -227,18 +251,8 @@ def _unfinished(job: Job, outcome: Outcome) -> list[Part]:
             again = ""
     if outcome.partial_text.strip():
         return _messages(job, outcome.partial_text, [*outcome.notices, sentence], [])
-    content = _clipped(_quote(job) + one_line(sentence, 1500), outcome.notices, _limit(job))
-    return [AnchorEdit(content, (), _buttons(job, again))]
-
-
-def _limit(job: Job) -> int:
-    """Return how long a message may be: a late one begins with a mention."""
-    return MESSAGE_LIMIT - _MENTION_CHARS if _is_late(job) else MESSAGE_LIMIT
-
-
-def _is_late(job: Job) -> bool:
-    took_s = (job.finished_at or job.created_at) - job.created_at
-    return took_s > LATE_S and not job.submission.anchor.ephemeral
+    content = clipped(quote_of(job) + one_line(sentence, 1500), outcome.notices, message_limit(job))
+    return [AnchorEdit(content, (), own_buttons(job, again))]
 
 
 def _as_new_message(job: Job, parts: list[Part]) -> list[Part]:
@@ -252,51 +266,3 @@ def _as_new_message(job: Job, parts: list[Part]) -> list[Part]:
     ]
     guild_id = job.submission.requester.guild_id
     return [*moved, Pointer(f"This took {took}, so the answer is a new message:", guild_id)]
-
-
-def _buttons(job: Job, again: str) -> tuple[Button, ...]:
-    buttons: list[Button] = []
-    user_id = job.submission.requester.user_id
-    recipe = job.submission.presentation.get("recipe")
-    if isinstance(recipe, str) and recipe and again:
-        buttons.append(Button(ids.again_id(user_id, recipe), again, emoji="🔁"))
-    if not job.submission.anchor.ephemeral:
-        buttons.append(Button(ids.delete_id(user_id, job.id), "Delete", emoji="🗑️"))
-    return tuple(buttons)
-
-
-def _text_file(filename: str, text: str, description: str) -> File:
-    return File(filename, "text/markdown", text=text, description=description)
-
-
-def _quote(job: Job) -> str:
-    quote = job.submission.presentation.get("quote")
-    return _quoted(str(quote)) if quote else ""
-
-
-def _quoted(text: str) -> str:
-    return f"> {one_line(text, 200)}\n"
-
-
-def _closed(text: str) -> str:
-    return text if open_fence(text) is None else f"{text}\n```"
-
-
-def _below(notes: Sequence[str]) -> str:
-    return "".join(f"\n{subtext(note)}" for note in notes)
-
-
-def _beginning(text: str, room: int) -> str:
-    """Return as much of a text's beginning as is good to show, with an ellipsis."""
-    limit = max(_SHORTEST_BEGINNING_CHARS, min(_BEGINNING_CHARS, room))
-    return split(text, limit)[0] + "\n…"
-
-
-def _clipped(body: str, notes: Sequence[str], limit: int) -> str:
-    """Return one message: a body that is known to be short enough and the notes that still fit."""
-    content = body
-    for note in notes:
-        below = _below([note])
-        if units(content) + units(below) <= limit:
-            content += below
-    return content

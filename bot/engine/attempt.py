@@ -16,7 +16,7 @@ from bot.engine.job import Job, JobState, Outcome
 from bot.engine.lane import JobReport, Lane, WorkerLost
 from bot.engine.protocol import Cancel, JobEvent, JobFailed, JobStopped, Run
 from bot.settings import EngineSettings
-from models.contracts import Finished, Notice, Progress, Result, TextDelta
+from models.contracts import Finished, Notice, Preview, Progress, Result, TextDelta
 from models.errors import DeadlineExceeded, HandlerError, JobCancelled, error_of_kind
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class Attempt:
                     return self._failure(message)
                 case JobEvent(event=Finished(result=result)):
                     return self._outcome(JobState.DONE, result=result)
-                case JobEvent(event=Progress() | TextDelta() | Notice() as event):
+                case JobEvent(event=Progress() | TextDelta() | Preview() | Notice() as event):
                     self._feed.publish(event)
                     if self.stopping is None:
                         self._due_in(self._settings.event_gap_deadline_s)

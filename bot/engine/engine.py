@@ -299,7 +299,10 @@ class Engine:
         job.state, job.finished_at = outcome.state, time.time()
         await insist(self._journal.finished, job, outcome, self._parts(job, outcome))
         self._forget(job)
+        previews = self._feeds[job.id].previews
         self._feeds.close(job.id, outcome)
+        if previews:
+            await asyncio.to_thread(self._spool.discard, previews)
         for observer in self._observers:
             try:
                 await observer(job, outcome)

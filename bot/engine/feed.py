@@ -13,9 +13,9 @@ from typing import Literal
 from weakref import WeakSet
 
 from bot.engine.job import Ended, LoadingModel, Outcome, Restarted, Waiting
-from models.contracts import Notice, Progress, TextDelta
+from models.contracts import Notice, Preview, Progress, TextDelta
 
-Sight = Waiting | LoadingModel | Restarted | Progress | TextDelta | Notice | Ended
+Sight = Waiting | LoadingModel | Restarted | Progress | TextDelta | Preview | Notice | Ended
 
 _ENDED_KEPT = 256
 
@@ -49,6 +49,8 @@ class Feed:
         self._status: Waiting | LoadingModel | Progress | None = None
         self._text: dict[Literal["answer", "reasoning"], list[str]] = {}
         self._notices: list[Notice] = []
+        self._preview: Preview | None = None
+        self._previews: list[str] = []
         self._ended: Ended | None = None
 
     def publish(self, sight: Sight) -> None:
@@ -59,12 +61,17 @@ class Feed:
                 self._status = None
                 self._text.clear()
                 self._notices.clear()
+                self._preview = None
+            case Preview():
+                self._preview = sight
+                self._previews.append(sight.media.path)
             case TextDelta(text=text, channel=channel):
                 self._text.setdefault(channel, []).append(text)
             case Notice():
                 self._notices.append(sight)
             case Ended():
                 self._ended = sight
+                self._preview = None
             case _:
                 self._status = sight
         for watcher in self._watchers:
@@ -92,9 +99,21 @@ class Feed:
         """The notices of this attempt."""
         return tuple(notice.message for notice in self._notices)
 
+    @property
+    def previews(self) -> tuple[str, ...]:
+        """The spool paths of every preview, of all attempts: nobody else keeps count of them."""
+        return tuple(self._previews)
+
     def _so_far(self) -> list[Sight]:
         text = [TextDelta("".join(parts), channel) for channel, parts in self._text.items()]
-        seen = (self._restarted, self._status, *text, *self._notices, self._ended)
+        seen = (
+            self._restarted,
+            self._status,
+            *text,
+            self._preview,
+            *self._notices,
+            self._ended,
+        )
         return [sight for sight in seen if sight is not None]
 
 

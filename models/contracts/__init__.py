@@ -28,6 +28,8 @@ from models.contracts.requests import (
     TranscriptionRequest,
     VideoRequest,
     VisionRequest,
+    files_of,
+    with_files,
 )
 from models.contracts.results import (
     ImageResult,
@@ -85,7 +87,9 @@ __all__ = [
     "Word",
     "dump_request",
     "dump_result",
+    "files_of",
     "load_request",
     "load_result",
     "make_request",
+    "with_files",
 ]

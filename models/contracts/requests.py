@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -126,6 +128,7 @@ class VisionRequest:
         question: Required for that task alone.
         layout: ``ocr``: keep columns and line positions with spaces.
         languages: ``ocr``: BCP 47 codes that may occur; empty for the model's own.
+        copies: Give each picture back, upright and without metadata, to be shown with its answer.
     """
 
     images: Annotated[tuple[MediaInput, ...], Field(min_length=1, max_length=10)]
@@ -133,6 +136,7 @@ class VisionRequest:
     question: Annotated[str, Field(max_length=2000)] = ""
     layout: bool = False
     languages: tuple[str, ...] = ()
+    copies: bool = False
     modality: Literal[Modality.VISION] = Modality.VISION
     version: Literal[1] = CONTRACT_VERSION
 
@@ -166,3 +170,39 @@ class VideoRequest:
 Request = (
     TextRequest | ImageRequest | VisionRequest | VideoRequest | SpeechRequest | TranscriptionRequest
 )
+
+
+def files_of(request: Request) -> tuple[MediaInput, ...]:
+    """Return the files that a request reads, in order."""
+    match request:
+        case TranscriptionRequest(media=media):
+            return (media,)
+        case VisionRequest(images=images):
+            return images
+        case (
+            ImageRequest(reference=MediaInput() as file)
+            | VideoRequest(first_frame=MediaInput() as file)
+        ):
+            return (file,)
+        case _:
+            return ()
+
+
+def with_files(request: Request, files: Sequence[MediaInput]) -> Request:
+    """Return a request that reads other files in place of those that it read.
+
+    Args:
+        request: Reads as many files as there are in ``files``.
+        files: In the order of ``files_of``.
+    """
+    match request:
+        case VisionRequest():
+            return replace(request, images=tuple(files))
+        case TranscriptionRequest():
+            return replace(request, media=files[0])
+        case ImageRequest(reference=MediaInput()):
+            return replace(request, reference=files[0])
+        case VideoRequest(first_frame=MediaInput()):
+            return replace(request, first_frame=files[0])
+        case _:
+            return request

@@ -168,11 +168,13 @@ class PictureText:
         text: The caption, the answer, or the text that stands in the picture.
         lines: ``ocr``: the lines in reading order.
         unsafe_score: What the safety classifier said of the picture.
+        copy: The picture itself, where the request wanted it back.
     """
 
     text: str
     lines: tuple[TextLine, ...] = ()
     unsafe_score: UnsafeScore | None = None
+    copy: MediaInput | None = None
 
 
 @dataclass(frozen=True, config=FROZEN)

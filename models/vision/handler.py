@@ -26,7 +26,7 @@ from models.contracts import (
     VisionResult,
 )
 from models.errors import InvalidRequest
-from models.image.pictures import read_picture
+from models.image.pictures import fit_bytes, read_picture
 from models.image.safety import SafetyClassifier
 from models.vision.tasks import Task, check_task, tasks_of
 
@@ -38,6 +38,9 @@ Reading: TypeAlias = Generator[HandlerEvent, None, PictureText | None]
 
 SEPARATOR: Final = "\n\n"
 """Between the answers of several pictures, in what is streamed."""
+
+_COPY_PX: Final = 2048
+_COPY_BYTES: Final = 8 << 20
 
 
 class Reader(Protocol):
@@ -122,7 +125,16 @@ class VisionHandler:
             return None
         if answer.text and not streamed:
             yield TextDelta(answer.text)
-        return replace(answer, unsafe_score=score)
+        copy = control.store(*_copy(picture.image)) if request.copies else None
+        return replace(answer, unsafe_score=score, copy=copy)
+
+
+def _copy(image: Image.Image) -> tuple[bytes, str, str]:
+    """Return a picture as a file to show: its bytes, name and type."""
+    small = image.copy()
+    small.thumbnail((_COPY_PX, _COPY_PX))
+    data, content_type = fit_bytes(small, _COPY_BYTES)
+    return data, f"picture.{content_type.partition('/')[2]}", content_type
 
 
 def _stage(number: int, total: int) -> str:
