@@ -37,11 +37,13 @@ from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
 from bot.services.admission import Admission
 from bot.services.container import Services
+from bot.services.house_rules import HouseRules
 from bot.services.memory import Memory, remember_answer
 from bot.services.privacy import Privacy
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
 from bot.services.server_settings import ServerSettings
+from bot.services.styles import Styles, default_styles
 from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog
 from models.weights import WeightStore
@@ -135,6 +137,7 @@ async def open_app(
         stack.push_async_callback(live.close)
         services = _services(ground, engine, live)
         await services.server_settings.load()
+        await services.styles.load()
         app = App(bot, services, outbox, live)
         bot.attach(services, partial(_begin, app, stack))
         yield app
@@ -187,6 +190,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         recipes=recipes,
         live=live,
         jobs=jobs,
+        house_rules=HouseRules(catalog, ground.weights, server_settings),
     )
     return Services(
         settings=settings,
@@ -198,6 +202,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         memory=memory,
         privacy=Privacy(engine=engine, memory=memory, recipes=recipes, jobs=jobs, outbox=outbox),
         recipes=recipes,
+        styles=Styles(SettingRepository(database), default_styles(CONFIG_FOLDER / "styles.toml")),
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
         admission=admission,
         intake=intake,

@@ -29,8 +29,13 @@ _TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=30)
 _WANTED: dict[str, frozenset[Kind]] = {
     "audio": frozenset({"audio", "video"}),
     "text": frozenset({"text"}),
+    "image": frozenset({"picture"}),
 }
-_NAMES = {"audio": "sound or video", "text": "text"}
+_NAMES = {
+    "audio": "sound or video",
+    "text": "text",
+    "image": "a picture that I can read (PNG, JPEG, WebP, GIF, HEIC, AVIF, BMP or TIFF)",
+}
 
 
 class AttachmentService:
@@ -42,7 +47,7 @@ class AttachmentService:
         self._download = download
 
     async def fetch(
-        self, attachment: discord.Attachment, kinds: Collection[Literal["audio", "text"]]
+        self, attachment: discord.Attachment, kinds: Collection[Literal["audio", "text", "image"]]
     ) -> MediaInput:
         """Bring a file into the spool.
 

@@ -23,6 +23,7 @@ from bot.invite import intents
 from bot.services.container import Services
 from bot.tree import SextantTree, tell_author
 from bot.views.buttons import BUTTONS
+from bot.views.pictures import PICTURE_BUTTONS
 from models.errors import HandlerError
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Sextant(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Load the cogs, sync the commands if need be, and start the work in the background."""
-        self.add_dynamic_items(*BUTTONS)
+        self.add_dynamic_items(*BUTTONS, *PICTURE_BUTTONS)
         for cog in pkgutil.iter_modules(cogs.__path__):
             await self.load_extension(f"cogs.{cog.name}")
         await self._sync_commands()

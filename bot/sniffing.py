@@ -25,9 +25,11 @@ class FileType:
 
 
 TEXT = FileType("text", "text/plain", "a text")
+SVG = FileType("text", "image/svg+xml", "an SVG drawing")
 UNKNOWN = FileType("unknown", "application/octet-stream", "something unknown")
 
 _MP3 = FileType("audio", "audio/mpeg", "an MP3 file")
+_BMP = FileType("picture", "image/bmp", "a picture (BMP)")
 _AAC = FileType("audio", "audio/aac", "an AAC file")
 _MPEG = FileType("video", "video/mp2t", "an MPEG video")
 _MATROSKA = FileType("video", "video/x-matroska", "a Matroska or WebM file")
@@ -102,7 +104,11 @@ def sniff(head: bytes) -> FileType:
         return _MATROSKA
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
         return _MPEG
-    return TEXT if text_encoding(head) else _mpeg_audio(head)
+    if head.startswith(b"BM") and head[6:10] == bytes(4):  # the name, a size, what is reserved
+        return _BMP
+    if text_encoding(head):
+        return SVG if _is_svg(head) else TEXT
+    return _mpeg_audio(head)
 
 
 def text_encoding(head: bytes) -> Literal["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"] | None:
@@ -120,6 +126,11 @@ def text_encoding(head: bytes) -> Literal["utf-8-sig", "utf-16", "utf-16-le", "u
     if second == 0 and first > 0.7 * half:
         return "utf-16-be"
     return None
+
+
+def _is_svg(head: bytes) -> bool:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start.startswith((b"<svg", b"<?xml", b"<!")) and b"<svg" in head.lower()
 
 
 def _is_utf8(head: bytes) -> bool:

@@ -22,6 +22,8 @@ _CHAT = (
     "**Just talk:** mention me, reply to me, write in a thread that I am in, or send me a direct "
     "message. A voice message that replies to me is a question too. Delete your message and I "
     "forget it.\n"
+    "**Pictures:** right-click one → *Apps* → *Describe image*; reply to what I said about it to "
+    "ask more.\n"
     "**Recordings:** right-click a message → *Apps* → *Transcribe*. In some channels every "
     "recording is written down by itself.\n"
     "**Check facts** before you rely on them: language models sound confident and can be wrong."
@@ -55,8 +57,8 @@ class About(commands.Cog):
         services = self._services
         embed = discord.Embed(
             title=f"Sextant {version('sextant-bot')}",
-            description="Text, voices and transcripts, computed on the owner's own machine unless "
-            "`/models` says otherwise of a model.",
+            description="Text, pictures, clips, voices and transcripts, computed on the owner's own "
+            "machine unless `/models` says otherwise of a model.",
         )
         contact = services.settings.contact
         embed.add_field(

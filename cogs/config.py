@@ -156,6 +156,8 @@ class Config(commands.GroupCog, name="config"):
             return []
         if setting.kind == "bool":
             return [("on", "on"), ("off", "off")]
+        if setting.choices:
+            return [(choice, choice) for choice in setting.choices]
         if setting.modality is not None:
             return model_options(self._services, setting.modality, installed_only=False)
         default = setting.show(setting.default)

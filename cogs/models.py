@@ -43,7 +43,7 @@ class Models(commands.Cog):
     async def models(
         self,
         interaction: discord.Interaction,
-        kind: Literal["text", "speech", "transcription"] | None = None,
+        kind: Literal["text", "image", "vision", "video", "speech", "transcription"] | None = None,
     ) -> None:
         """See which models there are: what they do, their licence, and what they need.
 
@@ -53,11 +53,14 @@ class Models(commands.Cog):
         place = interaction.guild_id or 0, settings_channel(interaction.channel)
         pages = [
             page
-            for each in ([Modality(kind)] if kind else Modality)
+            for each in ([Modality(kind)] if kind else self._kinds())
             for page in self._pages(each, place)
         ]
         pager = Pager(interaction, pages)
         await reply(interaction, "", embed=pages[0], view=pager)
+
+    def _kinds(self) -> list[Modality]:
+        return [modality for modality in Modality if self._services.catalog.of(modality)]
 
     def _pages(self, modality: Modality, place: tuple[int, int]) -> list[discord.Embed]:
         models = sorted(

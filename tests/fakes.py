@@ -15,6 +15,11 @@ word. The same backend runs in a process (``tests.fakes:resolve``) and inline (`
     !hang           never return, whatever is asked
     !eat 300        take so many MiB and keep them for a while
     !silent         end without a result
+    !preview red    show a picture under way
+    !unsafe 0.9     let the safety check say so of what comes out
+
+Pictures and clips are real, small files, of the first colour that the prompt names; see
+``tests.fake_pictures``.
 
 The same lines in ``spec.options["script"]`` come first in every job of a model, and
 ``spec.options["load"]`` is a script for its loading. ``spec.options["slots"]`` makes it a batch.
@@ -42,8 +47,10 @@ from models.contracts import (
     Control,
     Finished,
     HandlerEvent,
+    ImageRequest,
     Modality,
     Notice,
+    Preview,
     Progress,
     Request,
     Segment,
@@ -52,10 +59,14 @@ from models.contracts import (
     TextDelta,
     TextRequest,
     TextResult,
+    TranscriptionRequest,
     TranscriptionResult,
     Usage,
+    VideoRequest,
+    VisionRequest,
 )
 from models.errors import UnsupportedOption
+from tests.fake_pictures import jpeg, seen_result
 
 Sleep = Callable[[float], None]
 
@@ -65,9 +76,11 @@ FOREVER_S = 1e6
 class Script:
     """Carries out directives. ``inline`` plays a crash instead of dying of it."""
 
-    def __init__(self, sleep: Sleep, *, inline: bool) -> None:
+    def __init__(self, sleep: Sleep, *, inline: bool, control: Control | None = None) -> None:
+        self.unsafe_score: float | None = None
         self._sleep = sleep
         self._inline = inline
+        self._control = control
         self._delay_s = 0.0
 
     def run(self, text: str) -> Iterator[HandlerEvent]:
@@ -123,6 +136,13 @@ class Script:
         self._sleep(5.0)
         yield Progress(f"held {len(taken)} bytes")
 
+    def _do_preview(self, value: str) -> Iterator[HandlerEvent]:
+        assert self._control is not None
+        yield Preview(self._control.store(jpeg(value), "preview.jpg", "image/jpeg"))
+
+    def _do_unsafe(self, value: str) -> None:
+        self.unsafe_score = float(value)
+
     def _do_silent(self, value: str) -> None:
         raise _Silent
 
@@ -143,8 +163,9 @@ class FakeHandler:
         answer: list[str] = []
         reasoning: list[str] = []
         text = "\n".join(filter(None, (self._script, text_of(request))))
+        script = Script(self._sleep, inline=self._inline, control=control)
         try:
-            for event in Script(self._sleep, inline=self._inline).run(text):
+            for event in script.run(text):
                 if isinstance(event, TextDelta):
                     (answer if event.channel == "answer" else reasoning).append(event.text)
                 yield event
@@ -152,13 +173,21 @@ class FakeHandler:
                     return
         except _Silent:
             return
-        yield Finished(self._result(request, control, "".join(answer).strip(), "".join(reasoning)))
+        said = "".join(answer).strip()
+        if isinstance(request, ImageRequest | VideoRequest | VisionRequest):
+            yield Finished(seen_result(request, control, said, script.unsafe_score))
+        else:
+            yield Finished(self._result(request, control, said, "".join(reasoning)))
 
     def close(self) -> None:
         pass
 
     def _result(
-        self, request: Request, control: Control, answer: str, reasoning: str
+        self,
+        request: TextRequest | SpeechRequest | TranscriptionRequest,
+        control: Control,
+        answer: str,
+        reasoning: str,
     ) -> TextResult | SpeechResult | TranscriptionResult:
         if isinstance(request, TextRequest):
             return TextResult(answer, Usage(len(answer.split()), "tokens"), reasoning)
@@ -205,6 +234,8 @@ def text_of(request: Request) -> str:
     """Return the script of a request."""
     if isinstance(request, TextRequest):
         return request.messages[-1].content
+    if isinstance(request, ImageRequest | VideoRequest):
+        return request.prompt
     return request.text if isinstance(request, SpeechRequest) else ""
 
 

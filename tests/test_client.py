@@ -45,9 +45,10 @@ async def test_a_failed_sync_stops_nothing_and_is_repeated_at_the_next_start(
 async def test_every_cog_is_loaded(world: World) -> None:
     names = {command.qualified_name for command in world.bot.tree.walk_commands()}
     assert {"ask", "speak", "transcribe", "queue", "cancel", "usage", "models"} <= names
+    assert {"imagine", "describe", "video", "style set"} <= names
     assert {"help", "about", "privacy delete", "config set"} <= names
     menus = world.bot.tree.get_commands(type=discord.AppCommandType.message)
-    assert [menu.name for menu in menus] == ["Transcribe"]
+    assert {menu.name for menu in menus} == {"Describe image", "Transcribe"}
 
 
 def test_it_asks_for_no_more_than_it_needs() -> None:

@@ -23,6 +23,7 @@ from bot.engine.job import Anchor, Job, Requester, Submission
 from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool, paths_in
 from bot.services.admission import Admission
+from bot.services.house_rules import HouseRules
 from bot.services.recipes import Recipe, RecipeService
 from bot.tree import tell_author
 from models.catalog import ModelSpec
@@ -62,6 +63,7 @@ class Intake:
     recipes: RecipeService
     live: Follower
     jobs: JobRepository
+    house_rules: HouseRules
     _arriving: set[str] = field(default_factory=set)
     _deleted: set[int] = field(default_factory=set)
 
@@ -98,9 +100,8 @@ class Intake:
             async with self._noted(key, requester, model):
                 anchor = await _acknowledge(interaction, ephemeral=ephemeral)
                 request = await work() if callable(work) else work
-            return await self._submit(
-                Submission(request, model.id, requester, anchor, key, presentation)
-            )
+            shown = presentation | self._rules(model, requester, interaction.channel)
+            return await self._submit(Submission(request, model.id, requester, anchor, key, shown))
 
     async def from_message(
         self,
@@ -139,8 +140,9 @@ class Intake:
                     await answer.delete()
                     return None
                 anchor = Anchor(answer.channel.id, answer.id, source_message_id=message.id)
+                shown = presentation | self._rules(model, requester, message.channel)
                 return await self._submit(
-                    Submission(request, model.id, requester, anchor, key, presentation)
+                    Submission(request, model.id, requester, anchor, key, shown)
                 )
         except Exception as error:  # noqa: BLE001 - a listener has nobody above it who would tell
             await tell_author(message, error, answer=answer, where=purpose)
@@ -148,6 +150,21 @@ class Intake:
         finally:
             self._arriving.discard(key)
             self._deleted.discard(message.id)
+
+    async def after(
+        self, job: Job, work: RequestSource, *, model: ModelSpec, presentation: dict[str, object]
+    ) -> Job:
+        """Submit a job that answers in place of another one, which has ended without an answer.
+
+        Raises:
+            HandlerError: It was refused.
+        """
+        request = await work() if callable(work) else work
+        earlier = job.submission
+        key = f"{earlier.source_key}:after"
+        return await self._submit(
+            Submission(request, model.id, earlier.requester, earlier.anchor, key, presentation)
+        )
 
     async def source_deleted(self, message_id: int) -> None:
         """Stop the jobs that answer a message which was deleted, also one that is on its way in."""
@@ -177,6 +194,14 @@ class Intake:
             except JournalUnavailable as unavailable:
                 _log.warning("a refusal was not written down: %s", unavailable)
             raise
+
+    def _rules(self, model: ModelSpec, requester: Requester, channel: object) -> dict[str, object]:
+        return self.house_rules.presentation(
+            model.modality,
+            requester.guild_id,
+            settings_channel(channel),
+            age_restricted=_is_age_restricted(channel),
+        )
 
     async def _submit(self, submission: Submission) -> Job:
         recipe_id = self.recipes.id_for(submission.request, submission.source_key)
@@ -209,6 +234,11 @@ def settings_channel(channel: object) -> int:
     if isinstance(channel, discord.Thread):
         return channel.parent_id
     return int(getattr(channel, "id", 0))
+
+
+def _is_age_restricted(channel: object) -> bool:
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    return bool(is_nsfw and is_nsfw())
 
 
 def requester_of(interaction: discord.Interaction[Any]) -> Requester:

@@ -7,7 +7,6 @@ are raised as ``bot.delivery.faults``; whether a call is repeated is decided by 
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from discord.http import handle_message_parameters
 
 from bot.delivery.faults import Barred, translated
 from bot.delivery.parts import Button, ChannelMessage, File, VoiceMessage
+from bot.delivery.uploads import Upload, opened, upload_limit
 from bot.engine.job import Anchor
 
 _STYLES = {
@@ -28,20 +28,6 @@ _STYLES = {
 _NOBODY = discord.AllowedMentions.none()
 _SEARCH_DEPTH = 300
 """Messages after the anchor that are searched for a part."""
-
-
-class _Upload(discord.File):
-    """A file that may carry the fields of a voice message."""
-
-    __slots__ = ("voice",)
-
-    def __init__(self, source: io.BytesIO | Path, file: File) -> None:
-        super().__init__(source, file.filename, description=file.description[:1024] or None)
-        self.voice: dict[str, Any] = {}
-
-    def to_dict(self, index: int) -> dict[str, Any]:
-        """Return the entry of ``attachments`` in the payload."""
-        return {**super().to_dict(index), **self.voice}
 
 
 class Sender:
@@ -82,7 +68,7 @@ class Sender:
         """
         if self.token_serves(anchor):
             try:
-                await self._edit_by_token(anchor, self._edit(content, buttons, files))
+                await self._edit_by_token(anchor, await self._edit(anchor, content, buttons, files))
             except Barred:
                 if anchor.ephemeral:
                     raise
@@ -92,7 +78,7 @@ class Sender:
             raise Barred("the time of an ephemeral answer is over")
         channel = self._client.get_partial_messageable(anchor.channel_id)
         message = channel.get_partial_message(anchor.message_id)
-        edit = self._edit(content, buttons, files)
+        edit = await self._edit(anchor, content, buttons, files)
         with translated():
             await message.edit(**edit)
 
@@ -112,7 +98,7 @@ class Sender:
                 return await self._post_voice(channel_id, part, nonce)
             message: dict[str, Any] = {
                 "content": part.content or None,
-                "files": self._uploads(part.files),
+                "files": await self._uploads(part.files, channel_id),
                 "nonce": nonce,
                 "allowed_mentions": _mentions(part.mention_user_id),
             }
@@ -156,8 +142,12 @@ class Sender:
         with translated():
             await webhook.edit_message(anchor.message_id, **edit)
 
-    def _edit(
-        self, content: str, buttons: Sequence[Button], files: Sequence[File] | None
+    async def _edit(
+        self,
+        anchor: Anchor,
+        content: str,
+        buttons: Sequence[Button],
+        files: Sequence[File] | None,
     ) -> dict[str, Any]:
         edit: dict[str, Any] = {
             "content": content,
@@ -166,11 +156,11 @@ class Sender:
         }
         if files is not None:
             with translated():
-                edit["attachments"] = self._uploads(files)
+                edit["attachments"] = await self._uploads(files, anchor.channel_id)
         return edit
 
     async def _post_voice(self, channel_id: int, part: VoiceMessage, nonce: str) -> int:
-        [upload] = self._uploads([part.file])
+        [upload] = await self._uploads([part.file], channel_id)
         upload.voice = {
             "duration_secs": round(part.duration_s, 3),
             "waveform": base64.b64encode(part.waveform).decode(),
@@ -186,16 +176,9 @@ class Sender:
             sent = await self._client.http.send_message(channel_id, params=params)
         return int(sent["id"])
 
-    def _uploads(self, files: Sequence[File]) -> list[_Upload]:
-        return [
-            _Upload(
-                self._spool_dir / file.spool_path
-                if file.spool_path
-                else io.BytesIO(file.text.encode()),
-                file,
-            )
-            for file in files
-        ]
+    async def _uploads(self, files: Sequence[File], channel_id: int) -> list[Upload]:
+        limit = upload_limit(self._client.get_channel(channel_id))
+        return [await opened(file, self._spool_dir, limit) for file in files]
 
 
 def _view(buttons: Sequence[Button]) -> discord.ui.View | None:

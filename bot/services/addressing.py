@@ -6,17 +6,34 @@ either a prompt or a recording to write down, and never both.
 
 from __future__ import annotations
 
+import re
+
 import discord
 
 from bot.delivery.intake import settings_channel
 from bot.services.memory import Memory
 from bot.services.server_settings import ServerSettings
+from bot.services.texts import is_blank
+from bot.views.ids import PICTURE_TEMPLATE
 
 
 def replied_to(message: discord.Message) -> discord.Message | None:
     """Return the message that is replied to, None when there is none or it is gone."""
     resolved = message.reference.resolved if message.reference else None
     return resolved if isinstance(resolved, discord.Message) else None
+
+
+def asked_about(message: discord.Message, me: discord.ClientUser) -> str:
+    """Return the recipe of the description that a message asks more about, "" if it does not."""
+    earlier = replied_to(message)
+    if earlier is None or earlier.author.id != me.id or is_blank(message.content):
+        return ""
+    for row in earlier.components:
+        for item in row.children if isinstance(row, discord.ActionRow) else ():
+            match = re.fullmatch(PICTURE_TEMPLATE, getattr(item, "custom_id", None) or "")
+            if match and match["action"] == "ask":
+                return match["recipe"]
+    return ""
 
 
 class Addressing:
@@ -31,7 +48,8 @@ class Addressing:
         """Return the conversation that a message goes on with or begins.
 
         Meant for the bot are direct messages, mentions, replies to it, and everything in a thread
-        that it was mentioned in or that began with one of its messages.
+        that it was mentioned in or that began with one of its messages. Replies to what it said
+        about a picture are questions about that picture instead.
 
         Args:
             message: Written by a person.
@@ -40,7 +58,7 @@ class Addressing:
         Returns:
             Its id; None when the message is not meant for the bot, or chat is switched off there.
         """
-        if not self._is_on(message):
+        if asked_about(message, me) or not self._is_on(message):
             return None
         if message.guild is None:
             return message.channel.id

@@ -21,6 +21,9 @@ from models.weights import WeightStore
 
 _NAMES = {
     Modality.TEXT: "Answering questions",
+    Modality.IMAGE: "Making pictures",
+    Modality.VISION: "Looking at pictures",
+    Modality.VIDEO: "Making clips",
     Modality.SPEECH: "Speaking",
     Modality.TRANSCRIPTION: "Transcribing",
 }
@@ -38,7 +41,13 @@ class Admission:
     _entering: Counter[int] = field(default_factory=Counter)
 
     def model_for(
-        self, modality: Modality, guild_id: int, channel_id: int, chosen: str | None = None
+        self,
+        modality: Modality,
+        guild_id: int,
+        channel_id: int,
+        chosen: str | None = None,
+        *,
+        able: str = "",
     ) -> ModelSpec:
         """Return the model that serves a request: the chosen one, the server's, or the profile's.
 
@@ -47,6 +56,8 @@ class Admission:
             guild_id: 0 in a direct message.
             channel_id: The channel whose settings count; see ``settings_channel``.
             chosen: Id of a model that the person named.
+            able: What it has to be able to do. Where nobody named a model and the usual one is
+                not, another one that is here takes its place, if there is any.
 
         Raises:
             ModelUnavailable: There is none, it does something else, or the modality is switched
@@ -56,6 +67,8 @@ class Admission:
         self._require_enabled(modality, guild_id, channel_id)
         wanted = chosen or str(self.server_settings.get(f"{modality}.model", guild_id, channel_id))
         wanted = wanted or self.profile.defaults.get(modality, "")
+        if able and not chosen and (other := self._more_able(modality, wanted, able)):
+            return other
         if not wanted:
             raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
         spec = self.catalog.get(wanted)
@@ -66,6 +79,18 @@ class Admission:
                 f"{spec.name} is not installed here. `/models` shows the models that are."
             )
         return spec
+
+    def _more_able(self, modality: Modality, usual: str, able: str) -> ModelSpec | None:
+        if usual and able in self.catalog.get(usual).capabilities:
+            return None
+        return next(
+            (
+                spec
+                for spec in self.catalog.of(modality)
+                if able in spec.capabilities and self.weights.is_installed(spec)
+            ),
+            None,
+        )
 
     def check(self, requester: Requester, modality: Modality, channel_id: int = 0) -> None:
         """Refuse what is switched off, or one job too many. Looks into memory alone.

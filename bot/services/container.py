@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.services.privacy import Privacy
     from bot.services.recipes import RecipeService
     from bot.services.server_settings import ServerSettings
+    from bot.services.styles import Styles
     from bot.settings import Settings
     from models.catalog import Catalog
     from models.weights import WeightStore
@@ -40,6 +41,7 @@ class Services:
     memory: Memory
     privacy: Privacy
     recipes: RecipeService
+    styles: Styles
     attachments: AttachmentService
     admission: Admission
     intake: Intake

@@ -16,6 +16,7 @@ from typing import Literal
 
 from bot.db.settings import SettingChange, SettingRepository
 from bot.services.setting_registry import SETTINGS, Setting, Value
+from bot.services.styles import PREFIX as STYLE_PREFIX
 from models.catalog import Catalog
 from models.errors import HandlerError, InvalidRequest
 
@@ -62,6 +63,8 @@ class ServerSettings:
         """Read every stored value. One that no longer fits is left out, so its default counts."""
         self._values.clear()
         for row in await self._repository.all():
+            if row.key.startswith(STYLE_PREFIX):
+                continue
             setting = SETTINGS.get(row.key)
             try:
                 if setting is None:
@@ -171,6 +174,10 @@ def _shown(change: SettingChange) -> ShownChange:
 def _shown_value(key: str, stored: str | None) -> str:
     if stored is None:
         return "not set"
-    value: Value = json.loads(stored)
+    value = json.loads(stored)
     setting = SETTINGS.get(key)
-    return setting.show(value) if setting else str(value)
+    if setting:
+        return setting.show(value)
+    if key.startswith(STYLE_PREFIX):
+        return ", ".join(filter(None, value.values())) if value else "removed"
+    return str(value)

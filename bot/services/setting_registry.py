@@ -16,7 +16,7 @@ from models.contracts import Modality
 from models.errors import InvalidRequest
 
 Value = bool | int | float | str
-Kind = Literal["bool", "int", "float", "str", "model"]
+Kind = Literal["bool", "int", "float", "str", "choice", "model"]
 
 _WORDS = {
     "on": True, "yes": True, "true": True, "1": True,
@@ -36,6 +36,7 @@ class Setting:
         minimum: Least number, or fewest characters.
         maximum: Greatest number, or most characters.
         modality: Kind "model": what the model must do.
+        choices: Kind "choice": the values there are.
         channel_scope: Whether a channel may differ from its server.
     """
 
@@ -46,6 +47,7 @@ class Setting:
     minimum: float = 0
     maximum: float = math.inf
     modality: Modality | None = None
+    choices: tuple[str, ...] = ()
     channel_scope: bool = True
 
     def parse(self, text: str, catalog: Catalog) -> Value:
@@ -63,6 +65,8 @@ class Setting:
                 return self._parse_number(text)
             case "model":
                 return self._parse_model(text, catalog)
+            case "choice":
+                return self._parse_choice(text)
             case "str":
                 return self._parse_str(text)
 
@@ -103,6 +107,12 @@ class Setting:
                 f"{self.modality} one."
             )
         return model.id
+
+    def _parse_choice(self, text: str) -> str:
+        if text.lower() not in self.choices:
+            known = ", ".join(f"`{choice}`" for choice in self.choices)
+            raise InvalidRequest(f"`{self.key}` is one of {known}.")
+        return text.lower()
 
     def _parse_str(self, text: str) -> str:
         if not self.minimum <= len(text) <= self.maximum:
@@ -154,6 +164,32 @@ _ALL = (
         "transcription.automatic",
         "Whether sound, videos and voice messages are written down unasked.",
         default=False,
+    ),
+    _switch("image.enabled", "Whether members may have pictures made."),
+    _model(Modality.IMAGE, "The model that makes pictures."),
+    _switch("vision.enabled", "Whether members may have pictures described."),
+    _model(Modality.VISION, "The model that describes pictures."),
+    _switch(
+        "vision.automatic",
+        "Whether pictures are described, and text in them read, unasked.",
+        default=False,
+    ),
+    _switch("video.enabled", "Whether members may have clips made."),
+    _model(Modality.VIDEO, "The model that makes clips."),
+    Setting(
+        key="safety.pictures",
+        kind="choice",
+        default="block",
+        description="Explicit pictures: `block`, `spoiler`, or `age_restricted` channels only.",
+        choices=("block", "spoiler", "age_restricted"),
+    ),
+    Setting(
+        key="safety.threshold",
+        kind="float",
+        default=0.7,
+        description="From which score of the safety check on a picture counts as explicit.",
+        minimum=0.05,
+        maximum=1,
     ),
     Setting(
         key="limits.jobs_at_once",

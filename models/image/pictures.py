@@ -103,6 +103,15 @@ def encode_preview(image: Image.Image) -> bytes:
     return _saved(small.convert("RGB"), "JPEG", quality=72)
 
 
+def said_by(file: Path) -> dict[str, str]:
+    """Return what a PNG of our own says about itself: model, seed, that it was generated."""
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        texts = getattr(opened, "text", {})
+        return {str(key): str(value) for key, value in texts.items()}
+
+
 def fit_bytes(
     image: Image.Image, max_bytes: int, metadata: Mapping[str, str] | None = None
 ) -> tuple[bytes, str]:

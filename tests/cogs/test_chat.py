@@ -91,7 +91,7 @@ async def test_a_reply_to_a_later_part_of_an_answer_goes_on_with_it(world: World
 async def test_a_reply_to_an_answer_that_came_late_goes_on_with_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.delivery.present.LATE_S", -1.0)
+    monkeypatch.setattr("bot.delivery.shape.LATE_S", -1.0)
     await world.member.send(world.channel, f"{mention(world)} at last")
     late = answers(world)[-1]
     assert late.content.startswith(world.member.mention)

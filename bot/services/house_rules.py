@@ -1,0 +1,66 @@
+"""What a place lays down for answers with pictures in it, whoever asks.
+
+This module owns the rule for explicit pictures, and what else can be done with a picture there.
+Both are read from memory when a job is submitted, and travel with it. It must not know Discord.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bot.services.server_settings import ServerSettings
+from models.catalog import Catalog
+from models.contracts import Modality
+from models.weights import WeightStore
+
+FIRST_FRAME = "first_frame"
+"""Capability of a model whose clips may begin with a picture."""
+
+_PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO})
+
+
+@dataclass(frozen=True, slots=True)
+class HouseRules:
+    """Tells how answers are shown in a place; see ``bot.delivery.present``."""
+
+    catalog: Catalog
+    weights: WeightStore
+    server_settings: ServerSettings
+
+    def presentation(
+        self, modality: Modality, guild_id: int, channel_id: int, *, age_restricted: bool
+    ) -> dict[str, object]:
+        """Return what the place adds to the presentation of a job.
+
+        Args:
+            modality: What the job does.
+            guild_id: 0 in a direct message.
+            channel_id: The channel whose settings count.
+            age_restricted: Whether only adults may see the channel.
+        """
+        if modality not in _PICTURES:
+            return {}
+        place = guild_id, channel_id
+        rule = str(self.server_settings.get("safety.pictures", *place))
+        if rule == "age_restricted":
+            rule = "allow" if age_restricted else "block"
+        rules: dict[str, object] = {
+            "unsafe": rule,
+            "unsafe_from": self.server_settings.get("safety.threshold", *place),
+        }
+        return rules | {"offers": self._offers(place)} if modality is Modality.IMAGE else rules
+
+    def _offers(self, place: tuple[int, int]) -> list[str]:
+        offers = []
+        if self._can(Modality.VISION, {"caption", "detailed"}, place):
+            offers.append("describe")
+        if self._can(Modality.VIDEO, {FIRST_FRAME}, place):
+            offers.append("animate")
+        return offers
+
+    def _can(self, modality: Modality, able: Collection[str], place: tuple[int, int]) -> bool:
+        return bool(self.server_settings.get(f"{modality}.enabled", *place)) and any(
+            spec.capabilities & set(able) and self.weights.is_installed(spec)
+            for spec in self.catalog.of(modality)
+        )

@@ -1,0 +1,90 @@
+"""Which attachments are pictures, and where they can be fetched again.
+
+This module owns the first guess, from what Discord says of a file (the bytes decide later, in
+``bot.attachments``), and the pointers to pictures that are kept instead of the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import discord
+
+from bot.services.container import Services
+from models.contracts import MediaInput, Request, files_of, with_files
+from models.errors import InvalidMedia
+
+POINTERS = "pictures"
+"""Key of a job's presentation: where the pictures that its request reads can be fetched again."""
+
+_ENDINGS = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tiff", ".webp")
+_GONE = "The picture is not there any more, so this can't be done. Please send it again."
+
+
+def pictures(message: discord.Message) -> list[discord.Attachment]:
+    """Return the pictures among the files of a message."""
+    return [file for file in message.attachments if _is_picture(file)]
+
+
+def pointers(message: discord.Message, files: Sequence[discord.Attachment]) -> list[list[int]]:
+    """Return where the files of a message can be fetched again."""
+    return [[message.channel.id, message.id, file.id] for file in files]
+
+
+async def pointed_at(client: discord.Client, kept: object) -> list[discord.Attachment]:
+    """Return the attachments that pointers lead to, with addresses that work now.
+
+    Raises:
+        InvalidMedia: One of them is gone, or out of reach.
+    """
+    places: list[list[int]] = kept if isinstance(kept, list) else []
+    files: dict[int, discord.Attachment] = {}
+    for channel_id, message_id in dict.fromkeys((place[0], place[1]) for place in places):
+        message = await message_at(client, channel_id, message_id)
+        files |= {file.id: file for file in message.attachments}
+    if not places or any(file_id not in files for *_, file_id in places):
+        raise InvalidMedia(_GONE)
+    return [files[file_id] for *_, file_id in places]
+
+
+async def message_at(client: discord.Client, channel_id: int, message_id: int) -> discord.Message:
+    """Return a message as it is now.
+
+    Raises:
+        InvalidMedia: It is gone, or out of reach.
+    """
+    try:
+        return await client.get_partial_messageable(channel_id).fetch_message(message_id)
+    except (discord.NotFound, discord.Forbidden) as error:
+        raise InvalidMedia(_GONE) from error
+
+
+async def fetched(services: Services, files: Sequence[discord.Attachment]) -> list[MediaInput]:
+    """Bring pictures into the spool; none of them stays there when one cannot be fetched."""
+    media: list[MediaInput] = []
+    try:
+        for file in files:
+            media.append(await services.attachments.fetch(file, kinds={"image"}))
+    except BaseException:
+        services.spool.discard([one.path for one in media])
+        raise
+    return media
+
+
+async def reading_again(
+    services: Services, client: discord.Client, request: Request, kept: object
+) -> Request:
+    """Return a stored request with the files that it reads fetched again.
+
+    Raises:
+        InvalidMedia: They are gone.
+    """
+    if not files_of(request):
+        return request
+    return with_files(request, await fetched(services, await pointed_at(client, kept)))
+
+
+def _is_picture(file: discord.Attachment) -> bool:
+    if file.content_type:
+        return file.content_type.startswith("image/") and "svg" not in file.content_type
+    return file.filename.lower().endswith(_ENDINGS)
