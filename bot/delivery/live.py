@@ -58,6 +58,7 @@ class Picture:
     reasoning_chars: int = 0
     preview: MediaInput | None = None
     clock: Callable[[], float] = time.time
+    hides_text: bool = False
     _began_at: float | None = None
     _shown: MediaInput | None = None
 
@@ -93,7 +94,7 @@ class Picture:
     def content(self) -> str:
         """Return the text of the anchor."""
         answer = "".join(self.answer)
-        if not answer.strip():
+        if self.hides_text or not answer.strip():
             return self.status
         return f"{tail(answer, TAIL_LIMIT)}\n{subtext(self.status)}"
 
@@ -107,7 +108,7 @@ class Picture:
         return [File(media.filename, media.content_type, media.path, description=_PREVIEW)]
 
     def shown(self, preview: MediaInput | None) -> None:
-        """Take in which preview the anchor has now."""
+        """Take in which preview the anchor was given."""
         self._shown = preview
 
     def buttons(self) -> list[Button]:
@@ -120,9 +121,14 @@ class Picture:
         if self._began_at is None:
             self._began_at = now
         passed_s = now - self._began_at
-        if fraction is None or fraction < _ETA_FROM or passed_s < _ETA_AFTER_S:
+        if fraction is None or not _ETA_FROM <= fraction < 1.0 or passed_s < _ETA_AFTER_S:
             return ""
         return f" · about {duration(max(1.0, passed_s * (1.0 - fraction) / fraction))} left"
+
+
+def _may_be_veiled(job: Job) -> bool:
+    """Return whether the text may turn out to be about an explicit picture that is not shown."""
+    return job.submission.presentation.get("unsafe") in ("block", "spoiler")
 
 
 class LiveViews:
@@ -152,7 +158,7 @@ class LiveViews:
         """Show a job on its anchor until it has ended; returns at once."""
         if job.id in self._followed:
             return
-        picture = Picture(job.id, clock=self._clock)
+        picture = Picture(job.id, clock=self._clock, hides_text=_may_be_veiled(job))
         task = asyncio.create_task(self._follow(job, picture), name=f"live view of {job.id}")
         self._followed[job.id] = job, picture, task
         task.add_done_callback(partial(self._ended, job.id))
@@ -193,12 +199,13 @@ class LiveViews:
         preview, files = picture.preview, picture.files()
         try:
             await self._sender.edit_anchor(anchor, picture.content(), picture.buttons(), files)
-            picture.shown(preview)
         except (Barred, Gone) as fault:
             _log.info("job %s is not shown any more: %s", picture.job_id, fault)
             self._followed[picture.job_id][-1].cancel()
         except DeliveryFault as fault:
             _log.info("a live edit of job %s failed: %s", picture.job_id, fault)
+        finally:
+            picture.shown(preview)  # one that could not be is not worth another try
 
     async def _tell(self, job: Job) -> None:
         try:

@@ -249,7 +249,7 @@ def _unfinished(job: Job, outcome: Outcome) -> list[Part]:
         sentence = "⚠️ " + (error.user_message if error else "Something went wrong here.")
         if isinstance(error, InvalidRequest):
             again = ""
-    if outcome.partial_text.strip():
+    if outcome.partial_text.strip() and job.modality is not Modality.VISION:
         return _messages(job, outcome.partial_text, [*outcome.notices, sentence], [])
     content = clipped(quote_of(job) + one_line(sentence, 1500), outcome.notices, message_limit(job))
     return [AnchorEdit(content, (), own_buttons(job, again))]

@@ -40,7 +40,8 @@ SEPARATOR: Final = "\n\n"
 """Between the answers of several pictures, in what is streamed."""
 
 _COPY_PX: Final = 2048
-_COPY_BYTES: Final = 8 << 20
+_COPY_BYTES: Final = 2 << 20
+"""Screenshots stay PNGs; photos become JPEGs."""
 
 
 class Reader(Protocol):

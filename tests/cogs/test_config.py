@@ -94,6 +94,9 @@ async def test_keys_and_values_complete_while_typing(world: World) -> None:
     assert "limits.jobs_at_once" not in await offered("set", "key", channel=world.channel)
     assert await offered("set", "value", key="text.enabled") == ["on", "off"]
     assert await offered("set", "value", key="speech.model") == ["fake-speech"]
+    assert await offered("set", "value", "", key="safety.pictures") == [
+        *("block", "spoiler", "age_restricted"),
+    ]
     assert await offered("set", "value", key="text.temperature") == ["0.7"]
     assert await offered("set", "value", key="nonsense") == []
     assert await offered("reset", "key") == []

@@ -223,3 +223,20 @@ class TestExplicit:
         assert content in answer.content
         assert len(answer.attachments) == files
         assert all(file.is_spoiler() for file in answer.attachments)
+
+
+class TestTalkative:
+    @pytest.fixture
+    def catalog(self) -> Catalog:
+        script = {"script": "!delay 2\nsome words that come one by one"}
+        return fake_catalog(fake_model("eyes", "vision", capabilities=EYES, options=script))
+
+    async def test_nothing_is_said_before_the_safety_check_has_its_say(self, world: World) -> None:
+        await describe(world, picture("red"))
+        await world.env.advance_time(6)
+        [anchor] = world.messages()
+        assert anchor.content == "✍️ Writing …"
+        await world.member.click(anchor, label="Stop")
+        await world.env.advance_time(6)
+        [stopped] = world.messages()
+        assert stopped.content == "⏹️ Stopped."

@@ -8,7 +8,7 @@ from bot.delivery.parts import AnchorEdit
 from bot.delivery.splitter import units
 from bot.engine.job import Ended, JobState, LoadingModel, Outcome, Restarted, Waiting
 from bot.views import ids
-from models.contracts import Notice, Progress, TextDelta
+from models.contracts import MediaInput, Notice, Preview, Progress, TextDelta
 from tests.delivery.conftest import Stage
 from tests.delivery.jobs import JOB_ID
 
@@ -18,6 +18,10 @@ ENDED = Ended(Outcome(JobState.DONE))
 
 def seen(stage: Stage) -> str:
     return stage.messages()[0].content
+
+
+def look(letter: str) -> MediaInput:
+    return MediaInput(letter * 32, "preview.jpg", "image/jpeg", 4, "0" * 64)
 
 
 def buttons(stage: Stage) -> list[str | None]:
@@ -85,6 +89,35 @@ def test_a_new_attempt_forgets_what_was_streamed() -> None:
     picture.see(TextDelta("Once"))
     picture.see(Restarted(2))
     assert picture.content() == "🔁 Starting again …"
+
+
+def test_progress_tells_the_rest_once_it_can_be_known() -> None:
+    now = [100.0]
+    picture = Picture(JOB_ID, clock=lambda: now[0])
+    picture.see(Progress("step 1 of 20", 0.05))
+    assert "left" not in picture.content()
+    now[0] += 30
+    picture.see(Progress("step 5 of 20", 0.25))
+    assert picture.content().endswith(" 25% · about 1 min 30 s left")
+    picture.see(Progress("developing the picture", 1.0))
+    assert picture.content().endswith(" 100%")
+    picture.see(Restarted(2))
+    picture.see(Progress("step 1 of 20", 0.05))
+    assert "left" not in picture.content()
+
+
+def test_a_preview_is_sent_once_and_taken_back_by_a_new_attempt() -> None:
+    picture = Picture(JOB_ID)
+    assert picture.files() is None
+    picture.see(Preview(look("a")))
+    picture.see(Preview(look("b")))
+    [file] = picture.files() or []
+    assert file.spool_path == "b" * 32
+    assert file.description
+    picture.shown(picture.preview)
+    assert picture.files() is None
+    picture.see(Restarted(2))
+    assert picture.files() == []
 
 
 # --------------------------------------------------------------------------- in Discord
@@ -166,3 +199,27 @@ async def test_who_is_served_at_a_restart_keeps_what_there_is(stage: Stage) -> N
     await stage.show(TextDelta("Par"), after_s=2)
     await close(stage)
     assert seen(stage).startswith("Par\n")
+
+
+async def test_previews_come_one_after_the_other_and_stay_until_the_answer(stage: Stage) -> None:
+    folder = stage.bot.spool.folder
+    folder.mkdir(parents=True)
+    for letter in "ab":
+        (folder / (letter * 32)).write_bytes(letter.encode())
+    job = await stage.follow()
+    await stage.show(Preview(look("a")), after_s=2)
+    await stage.show(Preview(look("b")), after_s=2)
+    await stage.show(Progress("step 9 of 20", 0.45), after_s=2)
+    [file] = stage.messages()[0].attachments
+    assert await file.read() == b"b"
+    await stage.show(ENDED)
+    await stage.deliver(job.submission.anchor, AnchorEdit("Done."))
+    assert stage.messages()[0].attachments == []
+
+
+async def test_a_preview_that_is_gone_harms_nothing(stage: Stage) -> None:
+    await stage.follow()
+    await stage.show(Preview(look("a")), after_s=2)
+    await stage.show(Progress("step 9 of 20", 0.45), after_s=2)
+    assert stage.messages()[0].attachments == []
+    assert "step 9 of 20" in seen(stage)

@@ -18,7 +18,7 @@ from bot.engine.job import (
 )
 from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool
-from models.contracts import Modality, Notice, Progress, SpeechRequest, TextDelta
+from models.contracts import Modality, Notice, Preview, Progress, SpeechRequest, TextDelta
 from models.errors import (
     DeadlineExceeded,
     JobCancelled,
@@ -273,6 +273,26 @@ async def test_who_waits_sees_the_place_shrink(started):
     places = [sight.place for sight in sights if isinstance(sight, Waiting)]
     assert places == sorted(places, reverse=True)
     assert set(places) == {1, 2}
+
+
+async def test_previews_are_seen_the_last_one_late_and_none_is_kept(started, tmp_path):
+    engine = await started()
+    job = await engine.submit(submission("!preview red\n!preview blue\n!sleep 0.2\n!words 2"))
+    early = engine.watch(job.id)
+    seen = [sight async for sight in _until(early, Progress)]
+    assert [type(sight) for sight in seen].count(Preview) == 2
+    late = [sight async for sight in engine.watch(job.id)]
+    assert [sight for sight in late if isinstance(sight, Preview)] == [seen[-2]]
+    await outcome_of(engine, job)
+    await asyncio.sleep(0.05)
+    assert not list(tmp_path.glob("?" * 32))
+
+
+async def _until(watcher, kind):
+    async for sight in watcher:
+        yield sight
+        if isinstance(sight, kind):
+            return
 
 
 async def test_a_late_watcher_catches_up(started):

@@ -36,6 +36,8 @@ CATALOG = Catalog([_spec("writer", Modality.TEXT), _spec("voice", Modality.SPEEC
         ("text.temperature", "2", 2.0),
         ("limits.jobs_at_once", "50", 50),
         ("text.model", "writer", "writer"),
+        ("safety.pictures", " Spoiler ", "spoiler"),
+        ("safety.threshold", "0.05", 0.05),
         ("text.system_prompt", "  Be brief. 🙂 עברית ", "Be brief. 🙂 עברית"),
     ],
 )
@@ -49,6 +51,8 @@ def test_what_fits_is_read(key: str, text: str, value: object) -> None:
     ("key", "text", "part"),
     [
         ("text.enabled", "maybe", "either `on` or `off`"),
+        ("safety.pictures", "hide", "one of `block`, `spoiler`, `age_restricted`"),
+        ("safety.threshold", "0", "a number from 0.05 to 1"),
         ("text.temperature", "2.01", "a number from 0 to 2"),
         ("text.temperature", "nan", "a number from 0 to 2"),
         ("text.temperature", "-inf", "a number from 0 to 2"),
