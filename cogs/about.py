@@ -57,8 +57,8 @@ class About(commands.Cog):
         services = self._services
         embed = discord.Embed(
             title=f"Sextant {version('sextant-bot')}",
-            description="Text, pictures, clips, voices and transcripts, computed on the owner's own "
-            "machine unless `/models` says otherwise of a model.",
+            description="Text, pictures, clips, voices and transcripts, computed on the owner's "
+            "own machine unless `/models` says otherwise of a model.",
         )
         contact = services.settings.contact
         embed.add_field(

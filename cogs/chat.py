@@ -18,8 +18,9 @@ from discord.ext import commands
 from bot.client import from_person
 from bot.delivery.intake import settings_channel
 from bot.engine.job import Job, Outcome
-from bot.services.addressing import Addressing, replied_to
+from bot.services.addressing import Addressing, replied_to, spoken_to
 from bot.services.memory import CONVERSATION, QUESTION, Turn, estimated_tokens
+from bot.services.pictures import shows_something
 from bot.services.recordings import recordings, title_of
 from bot.services.texts import is_blank, is_text_file, joined, require_fit
 from bot.tree import tell_author
@@ -74,6 +75,8 @@ class Chat(commands.Cog):
         conversation_id = await self._addressing.conversation_of(message, self._bot.user)
         if conversation_id is None:
             return
+        if shows_something(self._services, message):
+            return  # a question about a picture, which ``cogs.vision`` answers
         if message.flags.voice and recordings(message):
             await self._hear(message, conversation_id)
         else:
@@ -118,12 +121,17 @@ class Chat(commands.Cog):
 
     async def _answer(self, message: discord.Message, conversation_id: int, said: str = "") -> None:
         """Answer what a message says, or what was ``said`` in it."""
+        me = self._bot.user
         place = _place(message)
         spec = self._services.admission.model_for(Modality.TEXT, *place)
         texts, others = _by_use([] if said else message.attachments)
 
         async def build() -> TextRequest:
-            written = said or self._written(message)
+            written = said or spoken_to(message, me)
+            if is_blank(written) and not message.attachments:
+                raise EmptyInput(
+                    "Yes? Mention me together with a question, or reply to what I said."
+                )
             files = [await self._services.attachments.read_text(file) for file in texts]
             if others and is_blank("".join((written, *files))):
                 raise EmptyInput(
@@ -167,22 +175,6 @@ class Chat(commands.Cog):
             temperature=float(settings.get("text.temperature", *place)),
             max_new_tokens=max_new_tokens,
         )
-
-    def _written(self, message: discord.Message) -> str:
-        """Return what a message says, with names for ids and without the call for the bot."""
-        guild, me = message.guild, self._bot.user
-        names = {f"<@{user.id}>": f"@{user.display_name}" for user in message.mentions}
-        names |= {f"<@&{role.id}>": f"@{role.name}" for role in message.role_mentions}
-        if me is not None:
-            names[f"<@{me.id}>"] = ""
-        if guild is not None and guild.self_role is not None:
-            names[f"<@&{guild.self_role.id}>"] = ""
-        text = message.content.replace("<@!", "<@")
-        for code, name in names.items():
-            text = text.replace(code, name)
-        if is_blank(text) and not message.attachments:
-            raise EmptyInput("Yes? Mention me together with a question, or reply to what I said.")
-        return text
 
     # ------------------------------------------------------------------ voice messages
 

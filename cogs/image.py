@@ -74,7 +74,12 @@ class Image(commands.Cog):
         _require_supported(spec, seed=seed, reference=reference, strength=strength)
         width, height = _size(spec, aspect, size, reference)
         notes = [LIKENESS] if reference else []
-        presentation: dict[str, object] = {"quote": prompt, "style": style, "notes": notes}
+        presentation: dict[str, object] = {
+            "quote": prompt,
+            "negative": negative_prompt,
+            "style": style,
+            "notes": notes,
+        }
         if style is not None:
             chosen = self._services.styles.get(interaction.guild_id or 0, style)
             prompt, negative_prompt = chosen.apply(prompt, negative_prompt)

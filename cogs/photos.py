@@ -18,7 +18,15 @@ from bot.client import from_person
 from bot.delivery.descriptions import is_mostly_text
 from bot.delivery.intake import settings_channel
 from bot.engine.job import Job, Outcome
-from bot.services.pictures import POINTERS, fetched, pictures, pointed_at, pointers
+from bot.services.addressing import Addressing
+from bot.services.pictures import (
+    POINTERS,
+    fetched,
+    pictures,
+    pointed_at,
+    pointers,
+    shows_something,
+)
 from bot.tree import sentence_for
 from models.catalog import ModelSpec
 from models.contracts import Modality, Request, VisionRequest, VisionResult, make_request
@@ -41,6 +49,7 @@ class Photos(commands.Cog):
     def __init__(self, bot: Sextant) -> None:
         self._bot = bot
         self._services = bot.services
+        self._addressing = Addressing(bot.services.memory, bot.services.server_settings)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def cog_load(self) -> None:
@@ -60,8 +69,13 @@ class Photos(commands.Cog):
             return
         place = guild.id, settings_channel(message.channel)
         files = pictures(message)[:_MOST_PICTURES]
-        if not files or not self._is_automatic(*place):
+        me = self._bot.user
+        if me is None or not files or not self._is_automatic(*place):
             return
+        if shows_something(self._services, message) and await self._addressing.conversation_of(
+            message, me
+        ):
+            return  # a question, which is answered as one
         try:
             reader, teller = self._models(*place)
         except HandlerError as error:  # nobody asked for it, so nobody is told

@@ -14,9 +14,9 @@ from discord.ext import commands
 
 from bot.client import from_person
 from bot.delivery.intake import settings_channel
-from bot.services.addressing import asked_about, replied_to
+from bot.services.addressing import Addressing, asked_about, replied_to, spoken_to
 from bot.services.choices import choices, model_options
-from bot.services.pictures import POINTERS, fetched, pictures, pointed_at, pointers
+from bot.services.pictures import POINTERS, fetched, pictures, pointed_at, pointers, shows_something
 from bot.services.texts import is_blank
 from bot.views.base import TOO_OLD
 from models.catalog import ModelSpec
@@ -44,6 +44,7 @@ class Vision(commands.Cog):
     def __init__(self, bot: Sextant) -> None:
         self._bot = bot
         self._services = bot.services
+        self._addressing = Addressing(bot.services.memory, bot.services.server_settings)
         self._menu = app_commands.ContextMenu(
             name="Describe image", callback=self._describe_message
         )
@@ -134,28 +135,31 @@ class Vision(commands.Cog):
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
-        """Answer a question that replies to what was said about a picture."""
+        """Answer a question about a picture that was described, or that comes with the question."""
         me = self._bot.user
         if me is None or not from_person(message):
             return
         recipe_id = asked_about(message, me)
         if recipe_id:
-            await self._answer(message, recipe_id)
+            await self._answer(message, await self._kept(message, recipe_id), message.content)
+        elif (
+            shows_something(self._services, message)
+            and await self._addressing.conversation_of(message, me) is not None
+        ):
+            kept = pointers(message, pictures(message)[:_MOST_PICTURES])
+            await self._answer(message, kept, spoken_to(message, me))
 
-    async def _answer(self, message: discord.Message, recipe_id: str) -> None:
+    async def _answer(self, message: discord.Message, kept: object, said: str) -> None:
+        """Answer a question about pictures; where there are no words, say what they show."""
         place = message.guild.id if message.guild else 0, settings_channel(message.channel)
-        spec = self._services.admission.model_for(Modality.VISION, *place, able="question")
-        _require_able(spec, "question")
-        kept = await self._kept(message, recipe_id)
+        task: Task = "caption" if is_blank(said) else "question"
+        spec = self._services.admission.model_for(Modality.VISION, *place, able=task)
+        _require_able(spec, task)
 
         async def build() -> Request:
             media = await fetched(self._services, await pointed_at(self._bot, kept))
-            return make_request(
-                VisionRequest,
-                images=tuple(media),
-                task="question",
-                question=message.content.strip()[:2000],
-            )
+            question = said.strip()[:2000] if task == "question" else ""
+            return make_request(VisionRequest, images=tuple(media), task=task, question=question)
 
         await self._services.intake.from_message(
             message, build, model=spec, purpose="question", presentation={POINTERS: kept}

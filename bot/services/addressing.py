@@ -36,6 +36,20 @@ def asked_about(message: discord.Message, me: discord.ClientUser) -> str:
     return ""
 
 
+def spoken_to(message: discord.Message, me: discord.ClientUser | None) -> str:
+    """Return what a message says, with names for ids and without the call for the bot."""
+    names = {f"<@{user.id}>": f"@{user.display_name}" for user in message.mentions}
+    names |= {f"<@&{role.id}>": f"@{role.name}" for role in message.role_mentions}
+    if me is not None:
+        names[f"<@{me.id}>"] = ""
+    if message.guild is not None and message.guild.self_role is not None:
+        names[f"<@&{message.guild.self_role.id}>"] = ""
+    text = message.content.replace("<@!", "<@")
+    for code, name in names.items():
+        text = text.replace(code, name)
+    return text
+
+
 class Addressing:
     """Tells which messages are meant for the bot."""
 

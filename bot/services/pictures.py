@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import discord
 
+from bot.delivery.intake import settings_channel
 from bot.services.container import Services
-from models.contracts import MediaInput, Request, files_of, with_files
+from models.contracts import MediaInput, Modality, Request, files_of, with_files
 from models.errors import InvalidMedia
 
 POINTERS = "pictures"
@@ -24,6 +25,19 @@ _GONE = "The picture is not there any more, so this can't be done. Please send i
 def pictures(message: discord.Message) -> list[discord.Attachment]:
     """Return the pictures among the files of a message."""
     return [file for file in message.attachments if _is_picture(file)]
+
+
+def shows_something(services: Services, message: discord.Message) -> bool:
+    """Return whether a message brings pictures along, and a model here can talk about them."""
+    place = message.guild.id if message.guild else 0, settings_channel(message.channel)
+    return (
+        bool(pictures(message))
+        and bool(services.server_settings.get("vision.enabled", *place))
+        and any(
+            "question" in spec.capabilities and services.weights.is_installed(spec)
+            for spec in services.catalog.of(Modality.VISION)
+        )
+    )
 
 
 def pointers(message: discord.Message, files: Sequence[discord.Attachment]) -> list[list[int]]:

@@ -7,6 +7,7 @@ button's business. A form lives as long as the bot runs: who is interrupted open
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import discord
@@ -15,10 +16,26 @@ from bot.services.texts import is_blank
 from bot.tree import tell
 from models.errors import EmptyInput, InvalidRequest
 
-Then = Callable[[discord.Interaction[Any], str, float], Awaitable[None]]
-"""What is done with the words, and with how far to leave the reference (0 to 1)."""
-
 DEFAULT_STRENGTH = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a member wrote.
+
+    Attributes:
+        words: The prompt or question.
+        negative: What a picture is not to show.
+        strength: How far to leave the reference, 0 to 1.
+    """
+
+    words: str
+    negative: str = ""
+    strength: float = DEFAULT_STRENGTH
+
+
+Then = Callable[[discord.Interaction[Any], Filled], Awaitable[None]]
+"""What is done with it."""
 
 _MOST_CHARS = 4000
 _TITLE_CHARS = 45
@@ -32,11 +49,19 @@ class PromptForm(discord.ui.Modal):
         label: Names the field of the words.
         prompt: What stands in it at first.
         then: Called with what the member wrote.
+        negative: What stands in the field for what not to show; None for no such field.
         with_strength: Whether there is a field for the strength.
     """
 
     def __init__(
-        self, title: str, *, label: str, prompt: str, then: Then, with_strength: bool = False
+        self,
+        title: str,
+        *,
+        label: str,
+        prompt: str,
+        then: Then,
+        negative: str | None = None,
+        with_strength: bool = False,
     ) -> None:
         super().__init__(title=title[:_TITLE_CHARS])
         self._then = then
@@ -48,6 +73,17 @@ class PromptForm(discord.ui.Modal):
             custom_id="prompt",
         )
         self.add_item(self._words)
+        self._negative: discord.ui.TextInput[PromptForm] | None = None
+        if negative is not None:
+            self._negative = discord.ui.TextInput(
+                label="Not to be seen",
+                style=discord.TextStyle.paragraph,
+                default=negative[:_MOST_CHARS] or None,
+                max_length=_MOST_CHARS,
+                required=False,
+                custom_id="negative",
+            )
+            self.add_item(self._negative)
         self._strength: discord.ui.TextInput[PromptForm] | None = None
         if with_strength:
             self._strength = discord.ui.TextInput(
@@ -62,7 +98,9 @@ class PromptForm(discord.ui.Modal):
         """Hand the words on."""
         if is_blank(self._words.value):
             raise EmptyInput("There are no words in that, so nothing was begun.")
-        await self._then(interaction, self._words.value.strip(), self._read_strength())
+        negative = self._negative.value.strip() if self._negative else ""
+        filled = Filled(self._words.value.strip(), negative, self._read_strength())
+        await self._then(interaction, filled)
 
     async def on_error(
         self, interaction: discord.Interaction[Any], error: Exception, /, *_: Any

@@ -30,8 +30,9 @@ from bot.services.pictures import (
     reading_again,
 )
 from bot.services.recipes import Recipe
+from bot.services.styles import Style
 from bot.views.base import PersistentButton, Press, load_recipe, require_owner, services_of
-from bot.views.forms import PromptForm
+from bot.views.forms import Filled, PromptForm
 from bot.views.ids import PICK_TEMPLATE, PICTURE_TEMPLATE, PictureAction, delete_id, pick_id
 from models.catalog import ModelSpec
 from models.contracts import (
@@ -40,6 +41,7 @@ from models.contracts import (
     Request,
     VideoRequest,
     VisionRequest,
+    amended,
     make_request,
 )
 from models.errors import InvalidMedia, InvalidRequest
@@ -52,7 +54,10 @@ LIKENESS = (
 _VARY_STRENGTH = 0.5
 _FOR_ALL: frozenset[PictureAction] = frozenset({"describe", "ask"})
 _FORMS: frozenset[PictureAction] = frozenset({"edit", "reference", "animate", "ask"})
-_ONE_PICTURE: frozenset[PictureAction] = frozenset({"vary", "upscale", "reference", "animate"})
+_PICTURES_NEEDED: frozenset[PictureAction] = frozenset(
+    {"vary", "upscale", "reference", "animate", "describe"}
+)
+_ONE_PICTURE: frozenset[PictureAction] = _PICTURES_NEEDED - {"describe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class PictureButton(PersistentButton, template=PICTURE_TEMPLATE):
         if message is None:
             raise InvalidMedia
         files = pictures(message)
-        if action in _ONE_PICTURE and not files:
+        if action in _PICTURES_NEEDED and not files:
             raise InvalidMedia("There is no picture in this message any more.")
         if action in _ONE_PICTURE and len(files) > 1:
             user_id, recipe_id = int(self._fields["user"]), self._fields["recipe"]
@@ -148,6 +153,9 @@ async def _perform(
     if action == "upscale":
         await _upscale(interaction, files[0])
         return
+    if action == "describe":
+        await _describe(interaction, message, files)
+        return
     recipe = await load_recipe(interaction, recipe_id, acknowledge=action not in _FORMS)
     await _ACTIONS[action](interaction, _Subject(message, files, recipe))
 
@@ -191,9 +199,10 @@ async def _edit(interaction: Press, subject: _Subject) -> None:
     if not isinstance(request, ImageRequest | VideoRequest):
         raise InvalidRequest("This button is of another version. Please ask again.")
 
-    async def then(pressed: Press, words: str, _: float) -> None:
+    async def then(pressed: Press, filled: Filled) -> None:
         async def build() -> Request:
-            changed = replace(request, prompt=_styled(pressed, presentation, words))
+            words, negative = _styled(pressed, presentation, filled)
+            changed = amended(request, prompt=words, negative_prompt=negative)
             kept = presentation.get(POINTERS)
             return await reading_again(services, pressed.client, changed, kept)
 
@@ -202,10 +211,13 @@ async def _edit(interaction: Press, subject: _Subject) -> None:
             build,
             model=_model(pressed, request.modality, model_id),
             purpose="edit",
-            presentation=presentation | {"quote": words},
+            presentation=presentation | {"quote": filled.words, "negative": filled.negative},
         )
 
-    form = PromptForm("Edit the prompt", label="Prompt", prompt=subject.prompt, then=then)
+    negative = str(presentation.get("negative", request.negative_prompt))
+    form = PromptForm(
+        "Edit the prompt", label="Prompt", prompt=subject.prompt, negative=negative, then=then
+    )
     await interaction.response.send_modal(form)
 
 
@@ -217,14 +229,14 @@ async def _use_as_reference(interaction: Press, subject: _Subject) -> None:
     model = _model(interaction, Modality.IMAGE, usual if able else None, able="reference")
     presentation = subject.recipe.presentation
 
-    async def then(pressed: Press, words: str, strength: float) -> None:
+    async def then(pressed: Press, filled: Filled) -> None:
         async def build() -> Request:
             [media] = await fetched(services, await pointed_at(pressed.client, subject.pointers()))
-            words_in_style = _styled(pressed, presentation, words)
-            changed = replace(request, prompt=words_in_style, strength=strength, seed=None)
+            words, _ = _styled(pressed, presentation, filled)
+            changed = amended(request, prompt=words, strength=filled.strength, seed=None)
             return replace(changed, reference=media)
 
-        shown = {"quote": words, "notes": [LIKENESS], POINTERS: subject.pointers()}
+        shown = {"quote": filled.words, "notes": [LIKENESS], POINTERS: subject.pointers()}
         await services.intake.from_interaction(
             pressed, build, model=model, purpose="reference", presentation=presentation | shown
         )
@@ -245,18 +257,18 @@ async def _animate(interaction: Press, subject: _Subject) -> None:
     model = _model(interaction, Modality.VIDEO, able=FIRST_FRAME)
     drawn = _drawn(subject)
 
-    async def then(pressed: Press, words: str, _: float) -> None:
+    async def then(pressed: Press, filled: Filled) -> None:
         async def build() -> Request:
             [media] = await fetched(services, await pointed_at(pressed.client, subject.pointers()))
             return make_request(
                 VideoRequest,
-                prompt=words,
+                prompt=filled.words,
                 width_px=drawn.width_px,
                 height_px=drawn.height_px,
                 first_frame=media,
             )
 
-        shown: dict[str, object] = {"quote": words, POINTERS: subject.pointers()}
+        shown: dict[str, object] = {"quote": filled.words, POINTERS: subject.pointers()}
         await services.intake.from_interaction(
             pressed, build, model=model, purpose="animate", presentation=shown
         )
@@ -294,13 +306,15 @@ async def _upscale(interaction: Press, file: discord.Attachment) -> None:
 # --------------------------------------------------------------------------- words about pictures
 
 
-async def _describe(interaction: Press, subject: _Subject) -> None:
-    """Say what the pictures of the message show."""
+async def _describe(
+    interaction: Press, message: discord.Message, files: list[discord.Attachment]
+) -> None:
+    """Say what pictures of a message show."""
     model = _model(interaction, Modality.VISION, able="caption")
     services = services_of(interaction)
 
     async def build() -> Request:
-        media = await fetched(services, subject.files)
+        media = await fetched(services, files)
         task = "detailed" if "detailed" in model.capabilities else "caption"
         return make_request(VisionRequest, images=tuple(media), task=task)
 
@@ -309,7 +323,7 @@ async def _describe(interaction: Press, subject: _Subject) -> None:
         build,
         model=model,
         purpose="describe",
-        presentation={POINTERS: subject.pointers()},
+        presentation={POINTERS: pointers(message, files)},
     )
 
 
@@ -319,10 +333,12 @@ async def _ask(interaction: Press, subject: _Subject) -> None:
     model = _model(interaction, Modality.VISION, able="question")
     kept = subject.recipe.presentation.get(POINTERS) or subject.pointers()
 
-    async def then(pressed: Press, words: str, _: float) -> None:
+    async def then(pressed: Press, filled: Filled) -> None:
         async def build() -> Request:
             media = await fetched(services, await pointed_at(pressed.client, kept))
-            return make_request(VisionRequest, images=tuple(media), task="question", question=words)
+            return make_request(
+                VisionRequest, images=tuple(media), task="question", question=filled.words
+            )
 
         await services.intake.from_interaction(
             pressed, build, model=model, purpose="ask", presentation={POINTERS: kept}
@@ -337,7 +353,6 @@ _ACTIONS: dict[PictureAction, Callable[[Press, _Subject], Awaitable[None]]] = {
     "edit": _edit,
     "reference": _use_as_reference,
     "animate": _animate,
-    "describe": _describe,
     "ask": _ask,
 }
 
@@ -348,8 +363,8 @@ def _drawn(subject: _Subject) -> ImageRequest:
     return subject.recipe.request
 
 
-def _styled(interaction: Press, presentation: dict[str, object], words: str) -> str:
-    """Return words in the style that the picture was made in, if the server still has it."""
+def _styled(interaction: Press, presentation: dict[str, object], filled: Filled) -> tuple[str, str]:
+    """Return both prompts in the style of the picture, if the server still has that."""
     styles = services_of(interaction).styles.of(interaction.guild_id or 0)
-    style = styles.get(str(presentation.get("style") or ""))
-    return style.apply(words, "")[0] if style else words
+    style = styles.get(str(presentation.get("style") or ""), Style(""))
+    return style.apply(filled.words, filled.negative)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -38,6 +39,9 @@ RequestT = TypeVar(
 )
 
 
+AnyRequestT = TypeVar("AnyRequestT", bound=Request)
+
+
 def make_request(kind: type[RequestT], **fields: Any) -> RequestT:
     """Build a request from what a person typed.
 
@@ -47,11 +51,27 @@ def make_request(kind: type[RequestT], **fields: Any) -> RequestT:
     try:
         return kind(**fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
-        raise InvalidRequest(f"That does not fit: {problems}.") from error
+        raise _out_of_bounds(error) from error
+
+
+def amended(request: AnyRequestT, **changes: Any) -> AnyRequestT:
+    """Return a request with some fields changed by what a person typed.
+
+    Raises:
+        InvalidRequest: With a sentence that names the option and its bound.
+    """
+    try:
+        return replace(request, **changes)
+    except ValidationError as error:
+        raise _out_of_bounds(error) from error
+
+
+def _out_of_bounds(error: ValidationError) -> InvalidRequest:
+    problems = "; ".join(
+        f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg']}"
+        for problem in error.errors(include_url=False)
+    )
+    return InvalidRequest(f"That does not fit: {problems}.")
 
 
 def dump_request(request: Request) -> str:

@@ -199,6 +199,34 @@ async def test_again_looks_at_the_picture_in_the_answer(world: World) -> None:
     assert colour_of(await again.attachments[0].read()) == "red"
 
 
+# ------------------------------------------------------------------ pictures with a mention
+
+
+async def test_a_mention_with_a_picture_is_a_question_about_it(world: World) -> None:
+    question = f"{world.bot.user.mention} Which colour?"  # type: ignore[union-attr]
+    await world.member.send(world.channel, question, attachments=[("a.png", picture("blue"))])
+    _, answer = world.messages()
+    assert answer.content == "> Which colour?\n👁️ Which colour? It is blue."
+    await world.stranger.send(world.channel, "Sure?", reply_to=answer)
+    assert world.messages()[-1].content.endswith("Sure? It is blue.")
+
+
+async def test_a_mention_with_a_picture_and_no_words_gets_a_caption(world: World) -> None:
+    mention = world.bot.user.mention  # type: ignore[union-attr]
+    await world.services.server_settings.set(
+        "vision.automatic", "on", guild_id=world.guild.id, user_id=1
+    )
+    await world.member.send(world.channel, mention, attachments=[("a.png", picture("blue"))])
+    assert [message.content for message in world.messages()[1:]] == ["👁️ A blue picture (caption)."]
+
+
+async def test_a_picture_in_a_direct_message_is_looked_at(world: World) -> None:
+    files = [("a.png", picture("red"))]
+    stored = world.env.backend.store_attachments(world.user.dm_channel.id, files)
+    await world.user.send_dm("Which colour?", attachments=stored)
+    assert world.direct()[-1].content.endswith("Which colour? It is red.")
+
+
 # ------------------------------------------------------------------ explicit pictures
 
 

@@ -173,14 +173,21 @@ async def test_the_prompt_is_edited_and_everything_else_kept(world: World) -> No
     assert form.modal is not None
     assert "a red door" in str(form.modal)
     assert "photograph" not in str(form.modal)
-    await world.member.submit_modal(form, {"prompt": "a blue door"})
+    assert "people" in str(form.modal)
+    await world.member.submit_modal(form, {"prompt": "a blue door", "negative": "dogs"})
     edited = world.messages()[-1]
     assert edited.content.startswith("> a blue door\n")
     assert colour_of(await edited.attachments[0].read()) == "blue"
     request = await drawn(world)
     assert request.prompt.startswith("a blue door, photograph")
-    assert request.negative_prompt.startswith("people")
+    assert request.negative_prompt.startswith("dogs, drawing")
     assert (request.count, request.seed, request.width_px) == (2, 5, 640)
+
+
+async def test_a_prompt_that_a_style_makes_too_long_is_refused(world: World) -> None:
+    form = await world.member.click(await imagine(world, style="photo"), label="Edit prompt")
+    await world.member.submit_modal(form, {"prompt": "x" * 3990, "negative": ""})
+    assert "`prompt`: String should have at most 4000" in world.messages()[-1].content
 
 
 async def test_a_form_without_words_begins_nothing(world: World) -> None:
@@ -264,7 +271,7 @@ async def test_what_is_switched_off_is_not_offered_nor_done(world: World) -> Non
 async def test_a_recipe_that_has_expired_says_so(world: World) -> None:
     answer = await imagine(world)
     await world.services.recipes.delete_member(world.member.id)
-    for label in ("Vary", "Edit prompt", "Describe"):
+    for label in ("Vary", "Edit prompt"):
         pressed = await world.member.click(answer, label=label)
         assert "too old" in pressed.response.content
         assert pressed.response.flags.ephemeral
