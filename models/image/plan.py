@@ -143,12 +143,14 @@ def fit_size(width_px: float, height_px: float, bounds: Bounds) -> tuple[int, in
     shorter = max(shorter, longer / bounds.max_ratio)
     area = longer * shorter
     scale = math.sqrt(min(max(area, bounds.min_pixels), bounds.max_pixels) / area)
-    step = bounds.multiple_px
-    most = bounds.max_pixels // step**2
+    # From here on in steps of the model, a few of which the rounding may be off.
+    step, ratio = bounds.multiple_px, bounds.max_ratio
     long = max(1, round(longer * scale / step))
-    short = max(1, round(shorter * scale / step))
-    while long * short > most and long > 1:
+    short = max(1, round(shorter * scale / step), math.ceil(long / ratio))
+    while long * short * step**2 > bounds.max_pixels and long > 1:
         long, short = (long - 1, short) if long > short else (long, short - 1)
-    while long * short * step**2 < bounds.min_pixels or long > short * bounds.max_ratio:
-        short += 1
+        long = min(long, math.floor(short * ratio))
+    while long * short * step**2 < bounds.min_pixels:
+        long, short = (long, short + 1) if short < long else (long + 1, short)
+        short = max(short, math.ceil(long / ratio))
     return (long * step, short * step) if wide else (short * step, long * step)

