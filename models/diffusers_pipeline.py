@@ -36,6 +36,7 @@ class DiffusersPipeline:
         self._device = device
         self._pipe: Any = _read(folder, device, options)
         self._economies = _economies(self._pipe, device, options)
+        self.economical = False
         self.dtype = str(self._pipe.dtype).removeprefix("torch.")
         self.scheduler = type(self._pipe.scheduler).__name__
 
@@ -70,6 +71,7 @@ class DiffusersPipeline:
         if not self._economies:
             return False
         self._economies.pop(0)()
+        self.economical = True
         return True
 
     def close(self) -> None:
@@ -183,8 +185,8 @@ def _dtype(wanted: str, device: str) -> torch.dtype:
 def _economies(pipe: Any, device: str, options: PipelineOptions) -> list[Callable[[], None]]:
     """Return the ways to save memory, least slowing first."""
 
-    def slice_up() -> None:
-        pipe.enable_attention_slicing()
+    def decode_in_tiles() -> None:
+        # Attention is left as it is: torch's own needs less memory than slices of it.
         for name in ("enable_slicing", "enable_tiling"):
             getattr(pipe.vae, name, lambda: None)()
 
@@ -192,7 +194,7 @@ def _economies(pipe: Any, device: str, options: PipelineOptions) -> list[Callabl
         pipe.enable_model_cpu_offload(device=device)
 
     may_move = device != "cpu" and options.offload == "auto"
-    return [slice_up, offload] if may_move else [slice_up]
+    return [decode_in_tiles, offload] if may_move else [decode_in_tiles]
 
 
 def parameters_of(pipe: Any) -> dict[str, inspect.Parameter]:

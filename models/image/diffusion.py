@@ -217,6 +217,7 @@ class DiffusionHandler:
             "scheduler": self._pipeline.scheduler,
             "dtype": self._pipeline.dtype,
             "device": self._device,
+            "economical": self._pipeline.economical,
             "strength": plan.strength,
             "reference_sha256": request.reference.sha256 if request.reference else None,
         }

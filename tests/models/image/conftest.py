@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,25 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function: family -> folder of a tiny checkpoint, made once."""
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Return a function: family -> folder of a tiny checkpoint, made once.
+
+    Tiny models are not worth more than one thread, which others may be using.
+    """
+    import torch
+
     made: dict[str, Path] = {}
 
-    def get(family: str) -> Path:
-        if family not in made:
-            made[family] = write_pipeline(tmp_path_factory.mktemp(family), family)
-        return made[family]
+    def get(family: str, variant: str | None = None) -> Path:
+        key = f"{family}-{variant}"
+        if key not in made:
+            made[key] = write_pipeline(tmp_path_factory.mktemp(key), family, variant)
+        return made[key]
 
-    return get
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield get
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

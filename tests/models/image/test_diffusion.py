@@ -223,6 +223,7 @@ def test_a_picture_says_how_it_was_made(loaded: Load, control: ScratchControl) -
         "scheduler": "PNDMScheduler",
         "dtype": "float32",
         "device": "cpu",
+        "economical": False,
         "strength": None,
         "reference_sha256": None,
     }
@@ -344,14 +345,16 @@ def fail_in_vae(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Exception
     return install
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_out_of_memory_is_tried_in_a_slower_way(
-    loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
+    family: str, loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
 ) -> None:
-    handler = loaded(fresh=True)
+    handler = loaded(family, fresh=True)
     fail_in_vae([ALLOCATION])
     events, result = draw(handler, control)
     assert notices(events) == ["Memory ran out, so this is drawn in a slower way that needs less."]
     assert result.pictures[0].width_px == 64
+    assert recipe_of(result.pictures[0], control)["economical"]
     assert notices(draw(handler, control)[0]) == []
 
 
@@ -369,7 +372,7 @@ def test_and_then_given_up(
     loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
 ) -> None:
     handler = loaded(fresh=True)
-    fail_in_vae([ALLOCATION] * 3)  # as it is, in slices, at half the size
+    fail_in_vae([ALLOCATION] * 3)  # as it is, in tiles, at half the size
     with pytest.raises(OutOfMemory):
         draw(handler, control, width_px=128, height_px=128)
     assert draw(handler, control)[1].pictures
