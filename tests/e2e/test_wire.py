@@ -434,7 +434,6 @@ async def test_a_job_that_ends_its_worker_fails_alone(
     states = bot.rows("select state, error_kind from jobs order by created_at")
     assert states == [ending, ("done", None)]
     assert len(of_bot(await wire.state())) == 2
-    await bot.kill()
 
 
 async def test_a_database_locked_for_ten_seconds_is_waited_for(wire: Wire, bot: Bot) -> None:
