@@ -27,8 +27,14 @@ $(VENV)/.%: pyproject.toml
 	  | awk '$(PROGRESS)' || { tail -n 20 $(VENV)/install.log; exit 1; }
 	@touch $@
 
-models:
+WEIGHTS := $(or $(SEXTANT_WEIGHTS_DIR),$(or $(SEXTANT_DATA_DIR),data)/models)/.prepared
+
+models: $(WEIGHTS)
+
+$(WEIGHTS): pyproject.toml config/profiles.toml $(wildcard config/models/*.toml)
 	@$(BIN)/python -m bot models pull
+	@$(BIN)/python -m bot models prepare
+	@touch $@
 
 demo: $(VENV)/.demo models      ## try the bot in your browser, without Discord; ONCE=1 plays the tour and ends
 	@$(BIN)/python -m bot demo $(if $(filter-out 0,$(ONCE)),--once)
@@ -54,12 +60,16 @@ endif
 bench: $(VENV)/.test models     ## measure; writes benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks
 
+# llama.cpp's kernels for AMX crash in virtual machines (github.com/ggml-org/llama.cpp/issues/20824).
+NO_AMX = $(if $(shell grep -s amx_tile /proc/cpuinfo),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+
 bench-peers:                    ## what 'make bench' compares with, in an environment of its own
 	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
-	$(VENV)-peers/bin/python -m pip install -r benchmarks/peers.txt
+	CMAKE_ARGS='-DCMAKE_C_FLAGS="$(NO_AMX)" -DCMAKE_CXX_FLAGS="$(NO_AMX)"' \
+	  $(VENV)-peers/bin/python -m pip install --no-cache-dir -r benchmarks/peers.txt
 
 migrate: $(VENV)/.test          ## write the migration for changed tables: make migrate m="add a column"
 	$(SCHEMA) $(BIN)/alembic revision --autogenerate -m "$(m)"
 
 chaos: $(VENV)/.test            ## kill the bot 200 times in mid-delivery
-	SEXTANT_KILLS=200 $(BIN)/pytest tests/e2e/test_kill.py -s --timeout 3600
+	SEXTANT_KILLS=200 $(BIN)/pytest tests/e2e/test_kill.py -s

@@ -87,7 +87,7 @@ def _row(m: Measurement) -> str:
     sign = "≥" if m.better == "higher" else "≤"
     unit = m.unit if m.goal_of == "value" else "x"
     goal = "" if m.goal is None else f"{sign} {m.goal:g} {unit}"
-    peer = "" if m.peer_value is None else f"{m.peer}: {m.peer_value:.4g} {m.unit}"
+    peer = m.peer if m.peer_value is None else f"{m.peer}: {m.peer_value:.4g} {m.unit}"
     ratio = "" if m.ratio is None else f"{m.ratio:.2f}"
     met = {True: "yes", False: "**no**", None: ""}[m.met]
     return f"| {m.name} | {m.value:.4g} {m.unit} | {goal} | {peer} | {ratio} | {met} |"

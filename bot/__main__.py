@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.settings import CONFIG_FOLDER, Settings, SettingsError, read_settings
-from models.catalog import Catalog, CatalogError
-from models.errors import ModelUnavailable
+from models.catalog import Catalog, CatalogError, backend_entry_point
+from models.errors import HandlerError, ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="show all models").set_defaults(command=_models_list)
     for name, command, text in (
         ("pull", _models_pull, "fetch weights; without an ID those of the profile"),
+        ("prepare", _models_prepare, "load weights once, so that the first job need not convert"),
         ("verify", _models_verify, "check installed weights; without an ID all of them"),
         ("remove", _models_remove, "delete weights and what was converted from them"),
     ):
@@ -141,6 +143,25 @@ def _models_pull(settings: Settings, options: argparse.Namespace) -> int:
         except PullFailed as error:
             print(error, file=sys.stderr)
             return FAILED
+    return OK
+
+
+def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
+    catalog, store = _open_models(settings)
+    ids = options.id or list(catalog.profile(settings.profile).defaults.values())
+    for spec in map(catalog.get, ids):
+        begun = time.monotonic()
+        location, load = store.locate(spec), backend_entry_point(spec.backend).load()
+        print(f"{spec.id}: loading", flush=True)
+        cache = {"cache_dir": str(store.cache_dir(spec))}
+        try:
+            load(
+                spec.model_copy(update={"options": {**spec.options, **cache}}), location, "cpu"
+            ).close()
+        except HandlerError as error:
+            print(f"{spec.id}: {error}\n{error.__cause__ or ''}", file=sys.stderr)
+            return FAILED
+        print(f"{spec.id}: ready, {time.monotonic() - begun:.0f} s", flush=True)
     return OK
 
 

@@ -35,8 +35,9 @@ from bot.engine.job import Job, Outcome
 from bot.engine.local import local_workers
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
+from bot.services.admission import Admission
 from bot.services.container import Services
-from bot.services.memory import Memory
+from bot.services.memory import Memory, remember_answer
 from bot.services.privacy import Privacy
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
@@ -141,6 +142,7 @@ async def open_app(
 
 def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
     catalog = instead.catalog or Catalog.read(CONFIG_FOLDER)
+    catalog = catalog.limited(max_input_s=60 * settings.media.max_audio_minutes)
     catalog.profile(settings.profile)  # before anything is opened: raises when it is unknown
     return _Ground(
         settings=settings,
@@ -158,7 +160,7 @@ def _engine(ground: _Ground) -> Engine:
         engine_settings,
         catalog=ground.catalog,
         weights=ground.weights,
-        journal=JobRepository(ground.database),
+        journal=JobRepository(ground.database, at_end=[remember_answer]),
         spool=spool,
         present=present,
         start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
@@ -168,19 +170,23 @@ def _engine(ground: _Ground) -> Engine:
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     settings, catalog, database = ground.settings, ground.catalog, ground.database
     server_settings = ServerSettings(SettingRepository(database), catalog)
-    memory = Memory(TurnRepository(database))
-    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
-    intake = Intake(
+    memory = Memory(TurnRepository(database), outbox.siblings)
+    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
+    admission = Admission(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
         weights=ground.weights,
         engine=engine,
-        spool=ground.spool,
         server_settings=server_settings,
+    )
+    intake = Intake(
+        admission=admission,
+        engine=engine,
+        spool=ground.spool,
         recipes=recipes,
         live=live,
-        known=jobs.knows,
+        jobs=jobs,
     )
     return Services(
         settings=settings,
@@ -193,6 +199,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         privacy=Privacy(engine=engine, memory=memory, recipes=recipes, jobs=jobs, outbox=outbox),
         recipes=recipes,
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
+        admission=admission,
         intake=intake,
         jobs=jobs,
         outbox=outbox,
@@ -206,7 +213,6 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
 
     async def ended(job: Job, outcome: Outcome) -> None:
         app.outbox.wake()
-        await services.memory.on_finished(job, outcome)
         await services.intake.discard_files(job.submission)
 
     services.engine.observe(ended)

@@ -1,18 +1,21 @@
 """What the log looks like: a line for a person, or a JSON object a line for a machine.
 
-This module owns the format and which libraries may speak. Code that works on a job names it with
-``extra={"job_id": job.id}``, and the id then stands at the end of its line. The log never holds
-what members wrote, so libraries that would print it at DEBUG are kept at INFO.
+This module owns the format and which libraries may speak. A message that is about a job says
+``job <id>``; the id then is a field of its own for a machine. The log never holds what members
+wrote, so libraries that would print it at DEBUG are kept at INFO.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 
 from bot.settings import LogSettings
 
+_TEXT_TIME = "%Y-%m-%d %H:%M:%S"
+_JOB = re.compile(r"\bjob ([0-9a-z]{16})\b")
 _TALKATIVE = ("discord", "aiosqlite", "aiohttp", "asyncio")
 _NEWS_ONLY = {
     "alembic": logging.WARNING,
@@ -23,7 +26,8 @@ _NEWS_ONLY = {
 def set_up(settings: LogSettings) -> None:
     """Send every log line to standard error in the chosen format."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", _TEXT_TIME)
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else text)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level)
@@ -31,22 +35,6 @@ def set_up(settings: LogSettings) -> None:
         logging.getLogger(name).setLevel(max(root.level, logging.INFO))
     for name, level in _NEWS_ONLY.items():
         logging.getLogger(name).setLevel(max(root.level, level))
-
-
-class TextFormatter(logging.Formatter):
-    """``2026-11-24 10:00:00 INFO    bot.client: ready [01hx…]``."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s %(levelname)-7s %(name)s: %(message)s%(job)s",
-            "%Y-%m-%d %H:%M:%S",
-            defaults={"job": ""},
-        )
-
-    def format(self, record: logging.LogRecord) -> str:
-        if job_id := getattr(record, "job_id", ""):
-            record.job = f" [{job_id}]"
-        return super().format(record)
 
 
 class JsonFormatter(logging.Formatter):
@@ -59,8 +47,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if job_id := getattr(record, "job_id", ""):
-            line["job_id"] = job_id
+        if job := _JOB.search(line["message"]):
+            line["job_id"] = job[1]
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from typing import TYPE_CHECKING, Final
 
 from bot.logs import set_up
@@ -45,6 +44,7 @@ async def _run(settings: Settings) -> int:
 
     try:
         async with open_app(settings) as app:
+            _warn_of_missing_models(app)
             return await _serve(app, settings.token.get_secret_value())
     except (InstanceRunning, DatabaseUnavailable) as error:
         return _refuse(str(error))
@@ -82,7 +82,8 @@ async def _serve(app: App, token: str) -> int:
     finally:
         stopping.cancel()
         await app.bot.close()
-        await asyncio.wait({serving})
+        serving.cancel()  # where it has yet to log in, closing does not end it
+        await asyncio.gather(serving, stopping, return_exceptions=True)
 
 
 def _on_signal(stop: asyncio.Event) -> None:
@@ -93,6 +94,13 @@ def _on_signal(stop: asyncio.Event) -> None:
         loop.remove_signal_handler(number)
 
 
+def _warn_of_missing_models(app: App) -> None:
+    services = app.services
+    for model_id in services.catalog.profile(services.settings.profile).defaults.values():
+        if not services.weights.is_installed(services.catalog.get(model_id)):
+            log.warning("%s is not installed: python -m bot models pull %s", model_id, model_id)
+
+
 def _refuse(sentence: str) -> int:
-    print(sentence, file=sys.stderr)  # noqa: T201
+    log.critical("%s", sentence)
     return MISCONFIGURED

@@ -11,14 +11,18 @@ import logging
 import secrets
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
+from sqlalchemy.exc import OperationalError
 
 from bot.delivery.replies import answer_message, is_expired, reply, send_directly, shorten
 from bot.engine.journal import JournalUnavailable
 from models.errors import HandlerError
 
 _log = logging.getLogger(__name__)
+
+_BUSY = "My database is busy, so nothing was begun. Please try again in a moment."
 
 
 class SextantTree(app_commands.CommandTree):
@@ -100,14 +104,21 @@ def _foreseen(error: BaseException) -> str | None:
         case HandlerError():
             return error.user_message
         case JournalUnavailable():
-            return "My database is busy, so nothing was begun. Please try again in a moment."
+            return _BUSY
+        case OperationalError():
+            _log.warning("the database is out of reach: %s", error.orig)
+            return _BUSY
         case app_commands.AppCommandError():
             return _refused_command(error)
         case discord.Forbidden():
             return "I may not do that here: I lack a permission in this channel. Tell a moderator."
         case discord.NotFound():
             return "That is gone: the message or channel does not exist any more."
-        case discord.DiscordServerError() | discord.RateLimited():
+        case (
+            aiohttp.ClientError()
+            | discord.RateLimited()
+            | discord.HTTPException(status=429 | 500 | 502 | 503 | 504)
+        ):
             return "Discord has trouble right now. Please try again in a moment."
         case _:
             return None

@@ -119,7 +119,7 @@ class Chat(commands.Cog):
     async def _answer(self, message: discord.Message, conversation_id: int, said: str = "") -> None:
         """Answer what a message says, or what was ``said`` in it."""
         place = _place(message)
-        spec = self._services.intake.model_for(Modality.TEXT, *place)
+        spec = self._services.admission.model_for(Modality.TEXT, *place)
         texts, others = _by_use([] if said else message.attachments)
 
         async def build() -> TextRequest:
@@ -189,7 +189,7 @@ class Chat(commands.Cog):
     async def _hear(self, message: discord.Message, conversation_id: int) -> None:
         """Write a voice message down first; what was said is the prompt."""
         file = recordings(message)[0]
-        spec = self._services.intake.model_for(Modality.TRANSCRIPTION, *_place(message))
+        spec = self._services.admission.model_for(Modality.TRANSCRIPTION, *_place(message))
 
         async def build() -> TranscriptionRequest:
             media = await self._services.attachments.fetch(file, kinds={"audio"})

@@ -79,7 +79,7 @@ class Models(commands.Cog):
 
     def _used(self, modality: Modality, place: tuple[int, int]) -> str:
         chosen = str(self._services.server_settings.get(f"{modality}.model", *place))
-        return chosen or self._services.intake.profile.defaults.get(modality, "")
+        return chosen or self._services.admission.profile.defaults.get(modality, "")
 
     def _is_installed(self, spec: ModelSpec) -> bool:
         return self._services.weights.is_installed(spec)

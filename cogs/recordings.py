@@ -86,7 +86,7 @@ class Recordings(commands.Cog):
     async def _submit(self, message: discord.Message, file: discord.Attachment) -> None:
         place = message.guild.id if message.guild else 0, settings_channel(message.channel)
         try:
-            spec = self._services.intake.model_for(Modality.TRANSCRIPTION, *place)
+            spec = self._services.admission.model_for(Modality.TRANSCRIPTION, *place)
         except HandlerError as error:  # nobody asked for it, so nobody is told
             _log.warning("channel %d: %s", message.channel.id, error.user_message)
             return
@@ -145,7 +145,7 @@ class Recordings(commands.Cog):
         requester = Requester(message.author.id, message.guild.id if message.guild else 0, 0)
         while recordings(message):
             try:
-                self._services.intake.check_limit(requester, settings_channel(message.channel))
+                self._services.admission.check_limit(requester, settings_channel(message.channel))
             except LimitReached:
                 await asyncio.sleep(_RETRY_S)
             else:

@@ -102,7 +102,7 @@ class Speech(commands.Cog):
         return choices(language_options(spec.languages), current) if spec else []
 
     def _model(self, interaction: discord.Interaction, chosen: str | None) -> ModelSpec:
-        return self._services.intake.model_for(
+        return self._services.admission.model_for(
             Modality.SPEECH,
             interaction.guild_id or 0,
             settings_channel(interaction.channel),

@@ -56,8 +56,8 @@ class Text(commands.Cog):
             private: Only you see the answer.
         """
         place = interaction.guild_id or 0, settings_channel(interaction.channel)
-        settings, intake = self._services.server_settings, self._services.intake
-        spec = intake.model_for(Modality.TEXT, *place, model)
+        settings = self._services.server_settings
+        spec = self._services.admission.model_for(Modality.TEXT, *place, model)
         if seed is not None and "seed" not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't repeat an answer: leave the seed out.")
         system = system_prompt or str(settings.get("text.system_prompt", *place))
@@ -76,7 +76,7 @@ class Text(commands.Cog):
                 seed=seed,
             )
 
-        await intake.from_interaction(
+        await self._services.intake.from_interaction(
             interaction,
             build if file else await build(),
             model=spec,

@@ -125,7 +125,7 @@ class Transcription(commands.Cog):
         )
 
     def _model(self, interaction: discord.Interaction, chosen: str | None = None) -> ModelSpec:
-        return self._services.intake.model_for(
+        return self._services.admission.model_for(
             Modality.TRANSCRIPTION,
             interaction.guild_id or 0,
             settings_channel(interaction.channel),

@@ -197,6 +197,14 @@ class Catalog:
             known = ", ".join(self.profiles)
             raise CatalogError(f"There is no profile `{name}`. There are: {known}") from None
 
+    def limited(self, *, max_input_s: float) -> Catalog:
+        """Return the same catalogue, in which no model takes longer sound than that."""
+        models = (
+            model.model_copy(update={"max_input_s": min(model.max_input_s, max_input_s)})
+            for model in self._models.values()
+        )
+        return Catalog(models, self.profiles)
+
     def of(self, modality: Modality) -> list[ModelSpec]:
         """Return the models of a modality, in the order of the files."""
         return [model for model in self._models.values() if model.modality is modality]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from models.media import Samples
@@ -42,7 +42,10 @@ class Recording:
 
 
 class Recorder:
-    """Encodes speech piece by piece.
+    """Encodes speech piece by piece; use it as a context manager.
+
+    PyAV crashes the process when an unfinished container is collected, so leaving the context
+    closes it on every way out.
 
     Args:
         sampling_rate_hz: Of the samples that come in.
@@ -61,6 +64,12 @@ class Recorder:
             "libopus", rate=ENCODED_RATE_HZ, layout="mono", bit_rate=_BIT_RATE
         )
         self._stream.metadata.update(metadata)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
 
     @property
     def duration_s(self) -> float:
@@ -90,7 +99,7 @@ class Recorder:
         self.add(np.zeros(round(seconds * self._rate), np.float32))
 
     def finish(self) -> Recording:
-        """Close the file; the recorder is used up."""
+        """End the file; the recorder is used up."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
         return Recording(self._buffer.getvalue(), self.duration_s, self._peaks.waveform())
@@ -122,18 +131,3 @@ class _Peaks:
         if loudest < _QUIET:
             return bytes(loudness.size)
         return bytes(np.round(loudness / loudest * 255).astype(np.uint8))
-
-
-def encode_ogg_opus(
-    samples: Samples, sampling_rate_hz: int, metadata: Mapping[str, str]
-) -> Recording:
-    """Encode mono float32 samples at once.
-
-    Args:
-        samples: Between -1 and 1.
-        sampling_rate_hz: Of the samples.
-        metadata: Tags of the file, such as ``model`` and ``seed``.
-    """
-    recorder = Recorder(sampling_rate_hz, metadata)
-    recorder.add(samples)
-    return recorder.finish()

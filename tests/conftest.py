@@ -14,6 +14,7 @@ from typing import Any
 
 import discord
 import pytest
+from discord.webhook.async_ import async_context
 
 from bot.app import App, Substitutes, open_app
 from bot.client import Sextant
@@ -102,6 +103,18 @@ async def whole(attachment: discord.Attachment) -> AsyncGenerator[bytes, None]:
     yield await attachment.read()
 
 
+@pytest.fixture(autouse=True)
+def calls_to_discord() -> Iterator[None]:
+    """Let no simulated Discord outlive its test.
+
+    What a fixture sets in its context, pytest-asyncio takes back only if the fixture ended well:
+    one whose end failed would answer the calls of every test after it.
+    """
+    before = async_context.get()
+    yield
+    async_context.set(before)
+
+
 @pytest.fixture
 def catalog() -> Catalog:
     """The models of ``world``: one fake of each modality, able to do everything."""
@@ -139,8 +152,10 @@ async def env(run: Run, still: None) -> AsyncIterator[StillEnv]:
     env = run.env = StillEnv(run.app.bot)
     await env.start()
     yield env
-    await run.close()
-    await env.shutdown()
+    try:
+        await run.close()
+    finally:
+        await env.shutdown()
     env.raise_unseen_errors()
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from bot import __main__ as cli
 from bot.settings import Settings
+from models.catalog import ModelSpec
+from models.errors import ModelLoadFailed
 from models.weights import PullFailed, WeightStore
 
 
@@ -46,6 +48,47 @@ def test_a_pull_that_fails_says_why(
     monkeypatch.setattr(WeightStore, "pull", fail)
     assert cli.main(["models", "pull", "hibari"]) == 1
     assert capsys.readouterr().err == "no network\n"
+
+
+def test_prepare_loads_each_model_with_its_cache(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded: list[str] = []
+
+    class Backend:
+        def load(self) -> object:
+            return self
+
+        def __call__(self, spec: ModelSpec, location: str, device: str) -> object:
+            assert (location, device) == ("http://127.0.0.1:8080/v1", "cpu")
+            loaded.append(spec.options["cache_dir"])
+            return self
+
+        def close(self) -> None:
+            loaded.append("closed")
+
+    monkeypatch.setattr(cli, "backend_entry_point", lambda _: Backend())
+    assert cli.main(["models", "prepare", "openai-compatible"]) == 0
+    assert loaded[0].startswith(str(installation / "data" / "models" / "converted"))
+    assert loaded[1] == "closed"
+    assert "ready" in capsys.readouterr().out
+
+
+def test_prepare_says_why_a_model_does_not_load(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Backend:
+        def load(self) -> object:
+            return self
+
+        def __call__(self, *_: object) -> object:
+            raise ModelLoadFailed from OSError("broken file")
+
+    monkeypatch.setattr(cli, "backend_entry_point", lambda _: Backend())
+    assert cli.main(["models", "prepare", "openai-compatible"]) == 1
+    assert "broken file" in capsys.readouterr().err
+    assert cli.main(["models", "prepare", "hibari"]) == 78
+    assert "models pull hibari" in capsys.readouterr().err
 
 
 def test_verify_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,12 +144,12 @@ def test_a_database_out_of_reach_is_one_sentence(
 
 
 def test_run_without_a_token_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("bot.run.set_up", lambda _: None)
     monkeypatch.setenv("DISCORD_TOKEN", "")
     assert cli.main(["run"]) == 78
-    assert "DISCORD_TOKEN is not set" in capsys.readouterr().err
+    assert "DISCORD_TOKEN is not set" in caplog.text
 
 
 def test_demo_is_handed_its_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot.engine.job import new_job_id
 from bot.logs import set_up
 from bot.settings import LogSettings
 
@@ -24,14 +25,14 @@ def restored() -> Iterator[None]:
         logging.getLogger(name).setLevel(value)
 
 
-def test_a_line_for_a_person_names_the_job(capfd: pytest.CaptureFixture[str]) -> None:
+JOB = new_job_id()
+
+
+def test_a_line_for_a_person(capfd: pytest.CaptureFixture[str]) -> None:
     set_up(LogSettings())
-    log = logging.getLogger("bot.engine")
-    log.info("job started", extra={"job_id": "01hx"})
-    log.info("nothing else to do")
-    first, second = capfd.readouterr().err.splitlines()
-    assert first.endswith("INFO    bot.engine: job started [01hx]")
-    assert second.endswith("bot.engine: nothing else to do")
+    logging.getLogger("bot.engine").info("job %s started", JOB)
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"INFO    bot.engine: job {JOB} started")
 
 
 def test_a_line_for_a_machine_is_one_object(capfd: pytest.CaptureFixture[str]) -> None:
@@ -39,11 +40,15 @@ def test_a_line_for_a_machine_is_one_object(capfd: pytest.CaptureFixture[str]) -
     try:
         raise ValueError("no such thing")
     except ValueError:
-        logging.getLogger("bot").exception("it %s", "failed", extra={"job_id": "01hx"})
+        logging.getLogger("bot").exception("job %s failed", JOB)
     [line] = capfd.readouterr().err.splitlines()
     entry = json.loads(line)
-    assert (entry["level"], entry["logger"], entry["message"]) == ("error", "bot", "it failed")
-    assert entry["job_id"] == "01hx"
+    assert (entry["level"], entry["logger"], entry["message"]) == (
+        "error",
+        "bot",
+        f"job {JOB} failed",
+    )
+    assert entry["job_id"] == JOB
     assert "ValueError: no such thing" in entry["error"]
     assert entry["time"].endswith("+00:00")
 

@@ -59,6 +59,7 @@ def test_every_handler_error_brings_its_own_sentence(kind: type[errors.HandlerEr
         (http_error(discord.Forbidden, 403), "I lack a permission"),
         (http_error(discord.NotFound, 404), "That is gone"),
         (http_error(discord.DiscordServerError, 503), "Discord has trouble"),
+        (http_error(discord.HTTPException, 429), "Discord has trouble"),
     ],
 )
 def test_what_was_foreseen_is_told_without_being_logged(

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("conversation_id", sa.BigInteger(), nullable=False),
         sa.Column("model_id", sa.String(length=100), nullable=False),
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("presentation", sa.Text(), nullable=False),
@@ -68,6 +69,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_recipes"),
     )
+    op.create_index("ix_recipes_conversation_id", "recipes", ["conversation_id"])
     op.create_index("ix_recipes_expires_at", "recipes", ["expires_at"])
     op.create_index("ix_recipes_user_id", "recipes", ["user_id"])
 
@@ -144,6 +146,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
         sa.UniqueConstraint("job_id", "position", name="uq_outbox_job_id_position"),
     )
+    op.create_index("ix_outbox_message_id", "outbox", ["message_id"])
     op.create_index("ix_outbox_state_due_at", "outbox", ["state", "due_at"])
 
 

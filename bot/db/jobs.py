@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -19,13 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.db.outbox import outbox_rows
 from bot.db.session import Database
 from bot.db.tables import JobPayloadTable, JobTable, OutboxTable, RecipeTable
-from bot.engine.job import Job, JobState, Outcome, Submission
+from bot.engine.job import Job, JobState, Outcome, Requester, Submission, new_job_id
 from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import paths_in
+from models.catalog import ModelSpec
+from models.errors import HandlerError, JobCancelled
 
 _log = logging.getLogger(__name__)
 
 _SUBMISSIONS: TypeAdapter[Submission] = TypeAdapter(Submission)
+AtEnd = Callable[[AsyncSession, Job, Outcome], Awaitable[None]]
+"""Writes what must stand or fall with the end of a job, in the same transaction."""
+
 _LIVE = (JobState.QUEUED, JobState.RUNNING)
 _UNREADABLE = "unreadable"
 
@@ -66,10 +72,16 @@ class JobRow:
 
 
 class JobRepository:
-    """The journal of the engine, and the figures that it leaves."""
+    """The journal of the engine, and the figures that it leaves.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where the tables are.
+        at_end: What else is written when a job ends.
+    """
+
+    def __init__(self, database: Database, *, at_end: Sequence[AtEnd] = ()) -> None:
         self._database = database
+        self._at_end = at_end
 
     # ----------------------------------------------------------------- the journal
 
@@ -130,6 +142,8 @@ class JobRepository:
                 return
             await session.execute(delete(JobPayloadTable).filter_by(job_id=job.id))
             session.add_all(outbox_rows(job, parts))
+            for write in self._at_end:
+                await write(session, job, outcome)
 
     async def unfinished(self) -> list[Job]:
         """Return the jobs that were waiting or running, in the order in which they came.
@@ -174,6 +188,32 @@ class JobRepository:
         return found
 
     # ----------------------------------------------------------------- figures
+
+    async def refused(
+        self, source_key: str, requester: Requester, model: ModelSpec, error: Exception
+    ) -> None:
+        """Note a request of which no job could be made, unless its source key is known.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        now = time.time()
+        row = JobTable(
+            id=new_job_id(),
+            source_key=source_key,
+            user_id=requester.user_id,
+            guild_id=requester.guild_id,
+            channel_id=requester.channel_id,
+            modality=model.modality,
+            model_id=model.id,
+            state=JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED,
+            created_at=now,
+            finished_at=now,
+            error_kind=getattr(error, "kind", HandlerError.kind),
+        )
+        with _translated(), contextlib.suppress(IntegrityError):
+            async with self._database.session() as session:
+                session.add(row)
 
     async def knows(self, source_key: str) -> bool:
         """Return whether a job was submitted under a source key, now or earlier.

@@ -6,11 +6,13 @@ This module owns that table. It must not know how a conversation is put to a mod
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, CursorResult, case, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.db.session import Database
 from bot.db.tables import TurnTable
@@ -50,19 +52,12 @@ class TurnRepository:
         async with self._database.session() as session:
             await session.merge(TurnTable(**asdict(turn)))
 
-    async def replace_answer(self, turn: Turn) -> None:
-        """Write an answer in place of an earlier one, unless the question is not there any more."""
-        async with self._database.session() as session:
-            if await session.get(TurnTable, turn.answers_id) is None:
-                return
-            await session.execute(delete(TurnTable).where(TurnTable.answers_id == turn.answers_id))
-            await session.merge(TurnTable(**asdict(turn)))
-
-    async def get(self, message_id: int) -> Turn | None:
-        """Return the turn that a message is, None when it is not remembered."""
+    async def conversation_of(self, message_ids: Collection[int]) -> int | None:
+        """Return the conversation of the first of these messages that is remembered."""
+        query = select(TurnTable.conversation_id).where(TurnTable.message_id.in_(message_ids))
         async with self._database.reading() as session:
-            row = await session.get(TurnTable, message_id)
-            return _turn(row) if row else None
+            found: int | None = await session.scalar(query.order_by(TurnTable.message_id).limit(1))
+            return found
 
     async def has_conversation(self, conversation_id: int) -> bool:
         """Return whether there is any turn of a conversation."""
@@ -129,6 +124,34 @@ class TurnRepository:
                 "CursorResult[Any]", await session.execute(delete(TurnTable).where(condition))
             )
             return result.rowcount
+
+
+async def write_answer(
+    session: AsyncSession, *, message_id: int, question_id: int, content: str
+) -> None:
+    """Write an answer in the place of an earlier one to the same question, where that was asked.
+
+    Nothing is written when the question is not there any more.
+
+    Args:
+        session: The transaction that this is a part of.
+        message_id: The answer.
+        question_id: The member's message.
+        content: What the answer says.
+    """
+    question = await session.get(TurnTable, question_id)
+    if question is None:
+        return
+    await session.execute(delete(TurnTable).where(TurnTable.answers_id == question_id))
+    answer = replace(
+        _turn(question),
+        message_id=message_id,
+        role="assistant",
+        content=content,
+        created_at=time.time(),
+        answers_id=question_id,
+    )
+    await session.merge(TurnTable(**asdict(answer)))
 
 
 def _turn(row: TurnTable) -> Turn:

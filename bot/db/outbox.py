@@ -121,18 +121,12 @@ class OutboxRepository:
         async with self._database.reading() as session:
             return [found for found in await session.scalars(query) if found is not None]
 
-    async def siblings(self, message_id: int) -> list[int]:
-        """Return the messages of the answer that a message is a part of; none if it is of none."""
-        job_id = select(OutboxTable.job_id).where(OutboxTable.message_id == message_id).limit(1)
-        query = (
-            select(OutboxTable.message_id)
-            .where(
-                OutboxTable.job_id == job_id.scalar_subquery(), OutboxTable.message_id.is_not(None)
-            )
-            .order_by(OutboxTable.position)
-        )
+    async def siblings(self, message_ids: Collection[int]) -> set[int]:
+        """Return all messages of the answers that these messages are parts of."""
+        job_ids = select(OutboxTable.job_id).where(OutboxTable.message_id.in_(message_ids))
+        query = select(OutboxTable.message_id).where(OutboxTable.job_id.in_(job_ids))
         async with self._database.reading() as session:
-            return [found for found in await session.scalars(query) if found is not None]
+            return {found for found in await session.scalars(query) if found is not None}
 
     async def known_messages(self, message_ids: Collection[int]) -> set[int]:
         """Return those of the messages that are recorded as somebody's part."""

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, false, or_, select
+from sqlalchemy import CursorResult, delete, select
 
 from bot.db.session import Database
 from bot.db.tables import RecipeTable
@@ -18,12 +18,17 @@ from bot.db.tables import RecipeTable
 
 @dataclass(frozen=True, slots=True)
 class StoredRecipe:
-    """A row, detached. Times are Unix seconds; ``request`` and ``presentation`` are JSON."""
+    """A row, detached. Times are Unix seconds; ``request`` and ``presentation`` are JSON.
+
+    Attributes:
+        conversation_id: What the request repeats a part of, 0 for no conversation.
+    """
 
     id: str
     user_id: int
     guild_id: int
     channel_id: int
+    conversation_id: int
     model_id: str
     request: str
     presentation: str
@@ -58,16 +63,6 @@ class RecipeRepository:
         async with self._database.reading() as session:
             return [_stored(row) for row in await session.scalars(query)]
 
-    async def presentations(self) -> dict[str, str]:
-        """Return the presentation of every recipe, by id."""
-        async with self._database.reading() as session:
-            rows = await session.execute(select(RecipeTable.id, RecipeTable.presentation))
-            return {row.id: row.presentation for row in rows}
-
-    async def delete(self, recipe_ids: Collection[str]) -> int:
-        """Delete recipes; return how many."""
-        return await self._delete(RecipeTable.id.in_(recipe_ids))
-
     async def delete_expired(self, now: float) -> int:
         """Delete what has expired by ``now``; return how many."""
         return await self._delete(RecipeTable.expires_at <= now)
@@ -76,10 +71,9 @@ class RecipeRepository:
         """Delete everything of a member; return how many."""
         return await self._delete(RecipeTable.user_id == user_id)
 
-    async def delete_containing(self, fragments: Collection[str]) -> int:
-        """Delete recipes whose presentation contains one of the fragments; return how many."""
-        found = [RecipeTable.presentation.contains(text, autoescape=True) for text in fragments]
-        return await self._delete(or_(false(), *found))
+    async def delete_conversations(self, conversation_ids: Collection[int]) -> int:
+        """Delete what repeats a part of these conversations; return how many."""
+        return await self._delete(RecipeTable.conversation_id.in_(conversation_ids))
 
     async def _delete(self, condition: Any) -> int:
         async with self._database.session() as session:
@@ -93,6 +87,7 @@ def _stored(row: RecipeTable) -> StoredRecipe:
         user_id=row.user_id,
         guild_id=row.guild_id,
         channel_id=row.channel_id,
+        conversation_id=row.conversation_id,
         model_id=row.model_id,
         request=row.request,
         presentation=row.presentation,

@@ -81,7 +81,11 @@ class OutboxTable(Table):
     """Parts of answers that Discord has yet to confirm, committed together with the outcome."""
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("job_id", "position"), Index(None, "state", "due_at"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "position"),
+        Index(None, "state", "due_at"),
+        Index(None, "message_id"),
+    )
 
     id: Mapped[int] = mapped_column(_ROW_ID, primary_key=True)
     job_id: Mapped[str] = mapped_column(String(16), ForeignKey("jobs.id", ondelete="CASCADE"))
@@ -98,15 +102,23 @@ class OutboxTable(Table):
 
 
 class RecipeTable(Table):
-    """What a button needs to do its work again: owned by a member, kept for a while."""
+    """What a button needs to do its work again: owned by a member, kept for a while.
+
+    ``conversation_id`` is the conversation that the request repeats a part of, 0 for none.
+    """
 
     __tablename__ = "recipes"
-    __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
+    __table_args__ = (
+        Index(None, "user_id"),
+        Index(None, "expires_at"),
+        Index(None, "conversation_id"),
+    )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
     user_id: Mapped[int]
     guild_id: Mapped[int]
     channel_id: Mapped[int]
+    conversation_id: Mapped[int]
     model_id: Mapped[str] = mapped_column(String(100))
     request: Mapped[str]
     presentation: Mapped[str]

@@ -8,25 +8,28 @@ It must not know what a modality means: cogs hand over a request, or something t
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import discord
 
+from bot.db.jobs import JobRepository
 from bot.delivery.replies import ALREADY_ACKNOWLEDGED, answer_message
 from bot.engine.engine import Engine
 from bot.engine.job import Anchor, Job, Requester, Submission
+from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool, paths_in
+from bot.services.admission import Admission
 from bot.services.recipes import Recipe, RecipeService
-from bot.services.server_settings import ServerSettings
 from bot.tree import tell_author
-from models.catalog import Catalog, ModelSpec, Profile
-from models.contracts import Modality, Request, dump_request
-from models.errors import HandlerError, LimitReached, ModelNotInstalled, ModelUnavailable
-from models.weights import WeightStore
+from models.catalog import ModelSpec
+from models.contracts import Request, dump_request
+from models.errors import HandlerError
+
+_log = logging.getLogger(__name__)
 
 RequestSource = Request | Callable[[], Awaitable[Request]]
 """A request, or what makes one once the person has been acknowledged (fetching a file, say)."""
@@ -35,12 +38,6 @@ _TOKEN_LIFETIME_S = 14.5 * 60.0
 """Discord gives 15 minutes; a call that starts at the last moment would still come too late."""
 
 _WORKING = "-# On it …"
-
-_NAMES = {
-    Modality.TEXT: "Answering questions",
-    Modality.SPEECH: "Speaking",
-    Modality.TRANSCRIPTION: "Transcribing",
-}
 
 
 class Follower(Protocol):
@@ -55,82 +52,18 @@ class Intake:
     """The only way from Discord into the engine.
 
     Attributes:
-        known: Whether a source key has been submitted, in this run of the bot or a former one.
+        jobs: Knows what has been submitted in this run of the bot or a former one, and keeps a row
+            of what could not be.
     """
 
-    catalog: Catalog
-    profile: Profile
-    weights: WeightStore
+    admission: Admission
     engine: Engine
     spool: Spool
-    server_settings: ServerSettings
     recipes: RecipeService
     live: Follower
-    known: Callable[[str], Awaitable[bool]]
-    _entering: Counter[int] = field(default_factory=Counter)
+    jobs: JobRepository
     _arriving: set[str] = field(default_factory=set)
     _deleted: set[int] = field(default_factory=set)
-
-    def model_for(
-        self, modality: Modality, guild_id: int, channel_id: int, chosen: str | None = None
-    ) -> ModelSpec:
-        """Return the model that serves a request: the chosen one, the server's, or the profile's.
-
-        Args:
-            modality: What is to be done.
-            guild_id: 0 in a direct message.
-            channel_id: The channel whose settings count; see ``settings_channel``.
-            chosen: Id of a model that the person named.
-
-        Raises:
-            ModelUnavailable: There is none, it does something else, or the modality is switched
-                off here.
-            ModelNotInstalled: Its weights are not on this machine.
-        """
-        self._require_enabled(modality, guild_id, channel_id)
-        wanted = chosen or str(self.server_settings.get(f"{modality}.model", guild_id, channel_id))
-        wanted = wanted or self.profile.defaults.get(modality, "")
-        if not wanted:
-            raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
-        spec = self.catalog.get(wanted)
-        if spec.modality is not modality:
-            raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
-        if not self.weights.is_installed(spec):
-            raise ModelNotInstalled(
-                f"{spec.name} is not installed here. `/models` shows the models that are."
-            )
-        return spec
-
-    def check(self, requester: Requester, modality: Modality, channel_id: int = 0) -> None:
-        """Refuse what is switched off, or one job too many. Looks into memory alone.
-
-        Args:
-            requester: Who asks.
-            modality: What for.
-            channel_id: The channel whose settings count, the requester's own if left out.
-
-        Raises:
-            ModelUnavailable: The modality is switched off here.
-            LimitReached: The member has as many jobs under way as one may.
-        """
-        channel_id = channel_id or requester.channel_id
-        self._require_enabled(modality, requester.guild_id, channel_id)
-        self.check_limit(requester, channel_id)
-
-    def check_limit(self, requester: Requester, channel_id: int) -> None:
-        """Refuse one job too many. Looks into memory alone.
-
-        Raises:
-            LimitReached: The member has as many jobs under way as one may.
-        """
-        limit = int(self.server_settings.get("limits.jobs_at_once", requester.guild_id, channel_id))
-        user_id = requester.user_id
-        if self.engine.active_count(user_id) + self._entering[user_id] >= limit:
-            jobs = "a job" if limit == 1 else f"{limit} jobs"
-            raise LimitReached(
-                f"You already have {jobs} under way, and more is not allowed at once. "
-                "`/queue` shows what runs, `/cancel` stops it."
-            )
 
     async def from_interaction(
         self,
@@ -147,7 +80,7 @@ class Intake:
         Args:
             interaction: Acknowledged here; the deferred reply becomes the anchor.
             work: The request, or what makes it.
-            model: From ``model_for``.
+            model: From ``Admission.model_for``.
             purpose: Tells apart what one interaction may ask for.
             presentation: How the answer is shown; see ``bot.delivery.present``.
             ephemeral: Whether only the person sees the answer.
@@ -159,11 +92,12 @@ class Intake:
             HandlerError: It was refused; the caller lets it pass to ``bot.tree``.
         """
         requester = requester_of(interaction)
-        self.check(requester, model.modality, settings_channel(interaction.channel))
-        with self._counted(requester):
-            anchor = await _acknowledge(interaction, ephemeral=ephemeral)
-            request = await work() if callable(work) else work
-            key = f"{interaction.id}:{purpose}"
+        self.admission.check(requester, model.modality, settings_channel(interaction.channel))
+        key = f"{interaction.id}:{purpose}"
+        with self.admission.counted(requester):
+            async with self._noted(key, requester, model):
+                anchor = await _acknowledge(interaction, ephemeral=ephemeral)
+                request = await work() if callable(work) else work
             return await self._submit(
                 Submission(request, model.id, requester, anchor, key, presentation)
             )
@@ -194,12 +128,13 @@ class Intake:
             message.author.id, message.guild.id if message.guild else 0, message.channel.id
         )
         try:
-            if await self.known(key):
+            if await self.jobs.knows(key):
                 return None
-            self.check(requester, model.modality, settings_channel(message.channel))
-            with self._counted(requester):
-                answer = await answer_message(message, _WORKING, key)
-                request = await work() if callable(work) else work
+            self.admission.check(requester, model.modality, settings_channel(message.channel))
+            with self.admission.counted(requester):
+                async with self._noted(key, requester, model):
+                    answer = await answer_message(message, _WORKING, key)
+                    request = await work() if callable(work) else work
                 if message.id in self._deleted:
                     await answer.delete()
                     return None
@@ -231,18 +166,17 @@ class Intake:
         """Delete what a member sent for a job that has ended, or that never came to be."""
         await asyncio.to_thread(self.spool.discard, paths_in(dump_request(submission.request)))
 
-    def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
-        if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):
-            raise ModelUnavailable(f"{_NAMES[modality]} is switched off here by the moderators.")
-
-    @contextmanager
-    def _counted(self, requester: Requester) -> Iterator[None]:
-        self._entering[requester.user_id] += 1
+    @asynccontextmanager
+    async def _noted(self, key: str, requester: Requester, model: ModelSpec) -> AsyncIterator[None]:
+        """Keep a row of what was asked for and fails before it is a job."""
         try:
             yield
-        finally:
-            self._entering[requester.user_id] -= 1
-            self._entering += Counter()
+        except Exception as error:
+            try:
+                await self.jobs.refused(key, requester, model, error)
+            except JournalUnavailable as unavailable:
+                _log.warning("a refusal was not written down: %s", unavailable)
+            raise
 
     async def _submit(self, submission: Submission) -> Job:
         recipe_id = self.recipes.id_for(submission.request, submission.source_key)

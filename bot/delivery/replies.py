@@ -7,10 +7,13 @@ for results: those go through the outbox.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+from functools import partial
 from typing import Any
 
+import aiohttp
 import discord
 
 _log = logging.getLogger(__name__)
@@ -18,6 +21,7 @@ _log = logging.getLogger(__name__)
 CONTENT_LIMIT = 2000
 
 _NONCE_LENGTH = 25
+_PAUSES_S = (1.0, 3.0)
 
 ALREADY_ACKNOWLEDGED = 40060
 _UNKNOWN_INTERACTION = 10062
@@ -63,6 +67,8 @@ async def reply(
 async def answer_message(message: discord.Message, content: str, key: str) -> discord.Message:
     """Reply to a message without pinging anybody.
 
+    A call that Discord did not answer is repeated: the nonce keeps it from posting twice.
+
     Args:
         message: What is answered; if it is gone, the answer stands alone.
         content: What to say.
@@ -70,14 +76,23 @@ async def answer_message(message: discord.Message, content: str, key: str) -> di
 
     Raises:
         discord.HTTPException: Discord refused.
+        aiohttp.ClientError: It cannot be reached.
     """
-    return await message.channel.send(
+    post = partial(
+        message.channel.send,
         shorten(content),
         reference=message.to_reference(fail_if_not_exists=False),
         mention_author=False,
         allowed_mentions=discord.AllowedMentions.none(),
         nonce=hashlib.sha256(key.encode()).hexdigest()[:_NONCE_LENGTH],
     )
+    for pause_s in _PAUSES_S:
+        try:
+            return await post()
+        except (discord.DiscordServerError, aiohttp.ClientError, TimeoutError) as error:
+            _log.info("a reply is posted again in %.0f s: %s", pause_s, error)
+            await asyncio.sleep(pause_s)
+    return await post()
 
 
 def is_expired(error: discord.HTTPException) -> bool:

@@ -22,6 +22,7 @@ from simcord.backend.errors import BackendError, SetupError
 from simcord.results import to_discord_message
 
 from bot.demo.channel import ShownFile, ShownMessage
+from bot.demo.preview import LivePreview
 from bot.demo.world import World
 
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
@@ -43,9 +44,9 @@ _HEADERS: Final = {
 class SidePage:
     """The page, served while the context is entered."""
 
-    def __init__(self, world: World, preview_url: str, port: int = 0) -> None:
+    def __init__(self, world: World, preview: LivePreview, port: int = 0) -> None:
         self._world = world
-        self._preview_url = preview_url
+        self._preview = preview
         self._secret = secrets.token_urlsafe(24)
         app = web.Application(middlewares=[self._admit])
         app.add_routes(
@@ -126,7 +127,7 @@ class SidePage:
             "guild": world.guild.name,
             "channel": world.channel.name,
             "viewer": world.member.user.global_name,
-            "preview": self._preview_url,
+            "preview": self._preview.url,
             "menu": world.view.menu(),
             "messages": [asdict(message) for message in world.view.messages()],
         }

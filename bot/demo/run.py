@@ -6,7 +6,6 @@ This module owns what the terminal shows and the exit code.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 
 from bot.app import Substitutes, open_app
 from bot.demo.page import SidePage
+from bot.demo.preview import LivePreview
 from bot.demo.record import write_down
 from bot.demo.tour import Step, Tour
 from bot.demo.world import World, download, open_world
@@ -38,9 +38,8 @@ def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
         port: Of the preview; the page beside it takes the next one.
         output: Folder of the record.
     """
-    missing = _missing_models(settings)
-    if missing:
-        print(f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull")
+    if problem := _look_at_models(settings):
+        print(problem)
         return 1
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     set_up(LogSettings(level="WARNING"))
@@ -63,10 +62,19 @@ async def _interruptible(demo: Coroutine[Any, Any, int]) -> int:
         return 130
 
 
-def _missing_models(settings: Settings) -> list[str]:
+def _look_at_models(settings: Settings) -> str:
+    """Return what is missing, or "" after telling of what takes long the first time."""
     catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(settings.models_dir)
-    defaults = catalog.profile(settings.profile).defaults.values()
-    return [each for each in defaults if not store.is_installed(catalog.get(each))]
+    defaults = [catalog.get(each) for each in catalog.profile(settings.profile).defaults.values()]
+    missing = [spec.id for spec in defaults if not store.is_installed(spec)]
+    if missing:
+        return f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull"
+    print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
+    if not any(store.cache_dir(spec).exists() for spec in defaults):
+        print(
+            "The first answer takes about a minute, since weights are converted once.", flush=True
+        )
+    return ""
 
 
 async def _once(settings: Settings, output: Path) -> int:
@@ -78,15 +86,8 @@ async def _once(settings: Settings, output: Path) -> int:
 
 async def _stay(settings: Settings, port: int) -> int:
     async with _played(settings) as (world, _):
-        preview = world.env.preview(
-            world.channel,
-            viewers=[world.member, world.guest],
-            layout="channel",
-            assets=world.faces,
-            port=_free(port),
-        )
-        async with preview, SidePage(world, preview.url, _free(port + 1 if port else 0)) as page:
-            publishing = asyncio.create_task(world.env.publish(preview))
+        preview = LivePreview(world, _free(port))
+        async with preview, SidePage(world, preview, _free(port + 1 if port else 0)) as page:
             print(
                 "\nOpen these in a browser on this machine:\n"
                 f"  {preview.url}\n      type commands, press buttons, watch edits arrive\n"
@@ -98,16 +99,12 @@ async def _stay(settings: Settings, port: int) -> int:
                 await preview.wait_closed()
             except asyncio.CancelledError:  # a signal, which is the usual end
                 print("\nThe demo has ended; nothing of it is kept.")
-            publishing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await publishing
     return 0
 
 
 @asynccontextmanager
 async def _played(settings: Settings) -> AsyncIterator[tuple[World, list[Step]]]:
     """Open the bot in its simulated Discord and play the tour."""
-    print(f"{_TITLE}: a tour with the models of the profile `{settings.profile}`.", flush=True)
     async with (
         open_app(settings, Substitutes(download=download)) as app,
         open_world(app.bot) as world,

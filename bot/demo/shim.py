@@ -1,16 +1,16 @@
 """The simulated Discord, running live: real time, real processes, edits as they come.
 
 simcord is made for tests: time stands still until the bot has nothing left to do. This module owns
-what lets a person use it instead: a wall clock, the real event loop, actions that return as soon as
-the bot has answered, and pages that follow the channel. It reaches into simcord's private parts,
-which is why its version is pinned exactly. Nothing of ours is changed for it: the bot that runs
-here is the bot that runs against Discord.
+what lets a person use it instead: a wall clock, the real event loop, and actions that return as
+soon as the bot has answered. It reaches into simcord's private parts, which is why its version is
+pinned exactly. Nothing of ours is changed for it: the bot that runs here is the bot that runs
+against Discord.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -21,14 +21,12 @@ from simcord._dpy_internals import release_clocks
 from simcord._runtime import _restore_loop
 from simcord.backend import Backend
 from simcord.backend.models import Interaction
-from simcord.preview import Preview
 
 from models.errors import HandlerError
 
 ACKNOWLEDGE_S: Final = 3.0
 """Discord drops an interaction that was not answered for so long."""
 
-_PUBLISH_EVERY_S: Final = 0.1
 _LOOK_AGAIN_S: Final = 0.01
 
 T = TypeVar("T")
@@ -58,34 +56,6 @@ class LiveEnv(simcord.Env):
         """Let a member do something, after whoever is doing something now."""
         async with self._acting:
             return await action
-
-    def preview(self, *args: Any, **options: Any) -> Preview:
-        """Return simcord's page, made to bear a channel that changes while somebody acts.
-
-        A page refuses an action that refers to an older revision than the newest, and a streamed
-        answer makes several revisions a second. What is acted on is looked up again anyway.
-        """
-        preview = super().preview(*args, **options)
-        admit = preview._action
-
-        async def action(context_id: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
-            async with self._acting:
-                if "published_revision" in body:
-                    revision = preview._get_page(context_id).revision
-                    body = {**body, "published_revision": revision}
-                return await admit(context_id, body)
-
-        preview._action = action  # type: ignore[method-assign]
-        return preview
-
-    async def publish(self, preview: Preview) -> None:
-        """Show every page of the preview what has changed, until cancelled."""
-        seen = 0
-        while True:
-            if seen != (seen := len(self.backend.transcript)):
-                preview._advance_presentation_time()
-                preview._publish_message_pages(reason="refresh")
-            await asyncio.sleep(_PUBLISH_EVERY_S)
 
     def _remember(self, interaction: Interaction) -> None:
         self._newest = interaction

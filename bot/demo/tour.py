@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot.demo.channel import ShownFile, ShownMessage
+from bot.demo.channel import ShownMessage
 from bot.demo.world import World
 from bot.services.container import Services
 from bot.views.ids import VERSION
 from models.contracts import Modality
 from models.errors import HandlerError
 
-QUESTION: Final = "What is the capital of France, and what is it known for?"
-SENTENCE: Final = "The sextant measures the angle between the horizon and a star."
+QUESTION: Final = (
+    "What is the capital of France, and what is it famous for? Answer in a short paragraph."
+)
+SENTENCE: Final = "The captain measured the height of the sun above the sea at noon."
 
 _PATIENCE_S: Final = 300.0
 """The first answer waits for weights to be converted, on a machine that may be busy."""
@@ -57,7 +59,7 @@ class Tour:
         self._world = world
         self._services = services
         self._tell = tell
-        self._clip: tuple[ShownFile, bytes] | None = None
+        self._clip = b""
 
     async def play(self) -> list[Step]:
         """Play every step, tell of each as it ends, and return them."""
@@ -89,7 +91,9 @@ class Tour:
     def _model(self, modality: Modality) -> str:
         """Return the model that the bot itself would take here."""
         world = self._world
-        return self._services.intake.model_for(modality, world.guild.id, world.channel.id, None).id
+        return self._services.admission.model_for(
+            modality, world.guild.id, world.channel.id, None
+        ).id
 
     # ---------------------------------------------------------------- steps
 
@@ -102,7 +106,7 @@ class Tour:
         return f"#{self._world.channel.name} writes recordings down"
 
     async def _ask(self) -> str:
-        answer = await self._command("ask", prompt=QUESTION, temperature=0.0, max_tokens=120)
+        answer = await self._command("ask", prompt=QUESTION, temperature=0.0, max_tokens=160)
         text = _without_quotes(answer.content)
         if "Paris" not in text:
             raise StepFailed(f"the answer does not name Paris: {text!r}")
@@ -111,22 +115,20 @@ class Tour:
     async def _speak(self) -> str:
         await self._command("speak", text=SENTENCE)
         message = await self._world.until(self._voice_message, _VOICE_FOLLOWS_S)
-        file = message.files[0]
-        data = self._world.view.read(file)
+        data = self._world.view.read(message.files[0])
         duration_s = _playable_s(data)
         least, most = (len(SENTENCE.split()) * each for each in _SECONDS_PER_WORD)
         if not least <= duration_s <= most:
             raise StepFailed(f"the voice message lasts {duration_s:.1f} s")
-        self._clip = file, data
+        self._clip = data
         return f"voice message, {duration_s:.1f} s of Ogg Opus"
 
     async def _drop(self) -> str:
-        if self._clip is None:
+        if not self._clip:
             raise StepFailed("there is no voice message to drop")
-        file, data = self._clip
         world = self._world
         dropped = await world.env.act(
-            world.member.send(world.channel, attachments=[(file.name, data)])
+            world.member.send(world.channel, attachments=[("memo.ogg", self._clip)])
         )
         transcript = await world.until(lambda: self._answer_to(str(dropped.id)), _PATIENCE_S)
         heard = _quoted(transcript.content)

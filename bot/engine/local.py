@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -93,8 +94,11 @@ class LocalPort:
     async def kill(self) -> None:
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # Process.kill() would reap a worker that has just ended by itself, and asyncio would
+            # never learn how: https://github.com/python/cpython/issues/87744
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         if self._writer is not None:
             self._writer.close()

@@ -27,7 +27,7 @@ from bot.engine.protocol import Cancel, Command, Ready, Report, Shutdown
 from bot.engine.spool import Spool
 from bot.engine.worker import ResolveBackend, Worker
 
-_NICENESS = 10
+NICENESS = 10
 _PR_SET_PDEATHSIG = 1
 _FIRST_FOR_THE_OOM_KILLER = "500"
 
@@ -86,7 +86,7 @@ def _tie_to_parent(parent_pid: int) -> None:
 
 def _step_back() -> None:
     """Leave the processor to the event loop, and go first when the machine is out of memory."""
-    os.nice(_NICENESS)
+    os.nice(NICENESS)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_FOR_THE_OOM_KILLER, "ascii")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bot.delivery.intake import Intake
     from bot.engine.engine import Engine
     from bot.engine.spool import Spool
+    from bot.services.admission import Admission
     from bot.services.memory import Memory
     from bot.services.privacy import Privacy
     from bot.services.recipes import RecipeService
@@ -40,6 +41,7 @@ class Services:
     privacy: Privacy
     recipes: RecipeService
     attachments: AttachmentService
+    admission: Admission
     intake: Intake
     jobs: JobRepository
     outbox: OutboxRepository

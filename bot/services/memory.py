@@ -6,14 +6,15 @@ chat cog and delivery hand it ids.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
-from bot.db.memory import Turn, TurnRepository
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.db.memory import Turn, TurnRepository, write_answer
 from bot.engine.job import Job, Outcome
 from models.contracts import ChatMessage, TextResult
 
-__all__ = ["CONVERSATION", "QUESTION", "Memory", "Turn", "estimated_tokens"]
+__all__ = ["CONVERSATION", "QUESTION", "Memory", "Turn", "estimated_tokens", "remember_answer"]
 
 CONVERSATION = "conversation"
 """Key of a job's presentation: the conversation that its answer belongs to."""
@@ -26,44 +27,26 @@ _TOKENS_PER_TURN = 8
 """What a chat template puts around a turn."""
 
 
-class Memory:
-    """What the bot remembers."""
+Siblings = Callable[[Collection[int]], Awaitable[Collection[int]]]
 
-    def __init__(self, turns: TurnRepository) -> None:
+
+class Memory:
+    """What the bot remembers.
+
+    An answer is remembered under one message, whatever number of them it was posted in.
+
+    Args:
+        turns: The rows.
+        siblings: Gives all messages of the answers that some messages are parts of.
+    """
+
+    def __init__(self, turns: TurnRepository, siblings: Siblings) -> None:
         self._turns = turns
+        self._siblings = siblings
 
     async def remember(self, turn: Turn) -> None:
         """Keep a message."""
         await self._turns.remember(turn)
-
-    async def on_finished(self, job: Job, outcome: Outcome) -> None:
-        """Keep the answer of a chat job, also one that was stopped half-way.
-
-        An answer to a message that was deleted meanwhile is not kept, and a new answer to the same
-        message takes the place of the old one.
-        """
-        presentation = job.submission.presentation
-        conversation_id, question_id = presentation.get(CONVERSATION), presentation.get(QUESTION)
-        if not isinstance(conversation_id, int) or not isinstance(question_id, int):
-            return
-        result = outcome.result
-        text = result.text if isinstance(result, TextResult) else outcome.partial_text
-        question = await self._turns.get(question_id)
-        if question is None or not text.strip():
-            return
-        await self._turns.replace_answer(
-            Turn(
-                message_id=job.submission.anchor.message_id,
-                conversation_id=conversation_id,
-                guild_id=question.guild_id,
-                channel_id=question.channel_id,
-                user_id=question.user_id,
-                role="assistant",
-                content=text,
-                created_at=time.time(),
-                answers_id=question_id,
-            )
-        )
 
     async def conversation(
         self, conversation_id: int, limit_tokens: float, *, until: int
@@ -92,8 +75,7 @@ class Memory:
 
     async def conversation_of(self, message_id: int) -> int | None:
         """Return the conversation that a message belongs to, None when it is not remembered."""
-        turn = await self._turns.get(message_id)
-        return turn.conversation_id if turn else None
+        return await self._turns.conversation_of(await self._with_siblings([message_id]))
 
     async def knows(self, conversation_id: int) -> bool:
         """Return whether anything of a conversation is remembered."""
@@ -104,8 +86,11 @@ class Memory:
         return await self._turns.of_member(user_id)
 
     async def forget_messages(self, message_ids: Collection[int]) -> set[int]:
-        """Forget messages and the answers to them; return the conversations they were part of."""
-        return await self._turns.delete_messages(message_ids)
+        """Forget messages and the answers to them; return the conversations they were part of.
+
+        An answer is forgotten with any of its messages.
+        """
+        return await self._turns.delete_messages(await self._with_siblings(message_ids))
 
     async def forget_channel(self, channel_id: int) -> None:
         """Forget everything that was said in a channel or thread."""
@@ -122,6 +107,31 @@ class Memory:
     async def forget_before(self, moment: float) -> int:
         """Forget what is older than a moment (Unix seconds); return how many turns."""
         return await self._turns.delete_before(moment)
+
+    async def _with_siblings(self, message_ids: Collection[int]) -> set[int]:
+        return {*message_ids, *await self._siblings(message_ids)}
+
+
+async def remember_answer(session: AsyncSession, job: Job, outcome: Outcome) -> None:
+    """Keep the answer of a chat job, also one that was stopped half-way.
+
+    An answer to a message that was deleted meanwhile is not kept, and a new answer to the same
+    message takes the place of the old one.
+
+    Args:
+        session: The transaction that ends the job, so that no answer is delivered and forgotten.
+        job: Any job; those outside of conversations are none of memory's business.
+        outcome: How it ended.
+    """
+    question_id, result = job.submission.presentation.get(QUESTION), outcome.result
+    content = result.text if isinstance(result, TextResult) else outcome.partial_text
+    if isinstance(question_id, int) and content.strip():
+        await write_answer(
+            session,
+            message_id=job.submission.anchor.message_id,
+            question_id=question_id,
+            content=content,
+        )
 
 
 def estimated_tokens(text: str) -> float:

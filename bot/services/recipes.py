@@ -55,12 +55,14 @@ class RecipeService:
     async def save(self, recipe: Recipe) -> None:
         """Keep a recipe."""
         now = time.time()
+        conversation_id = recipe.presentation.get(CONVERSATION)
         await self._repository.save(
             StoredRecipe(
                 id=recipe.id,
                 user_id=recipe.owner.user_id,
                 guild_id=recipe.owner.guild_id,
                 channel_id=recipe.owner.channel_id,
+                conversation_id=conversation_id if isinstance(conversation_id, int) else 0,
                 model_id=recipe.model_id,
                 request=dump_request(recipe.request),
                 presentation=json.dumps(recipe.presentation),
@@ -92,12 +94,7 @@ class RecipeService:
 
     async def delete_conversations(self, conversation_ids: Collection[int]) -> int:
         """Delete what repeats a part of these conversations, whoever asked; return how many."""
-        found = [
-            recipe_id
-            for recipe_id, presentation in (await self._repository.presentations()).items()
-            if json.loads(presentation).get(CONVERSATION) in conversation_ids
-        ]
-        return await self._repository.delete(found)
+        return await self._repository.delete_conversations(conversation_ids)
 
 
 def _recipe(row: StoredRecipe) -> Recipe:

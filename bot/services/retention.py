@@ -70,8 +70,10 @@ class Retention:
     async def sweep(self) -> Swept:
         """Delete what is too old now."""
         now = time.time()
-        # The buttons below an answer must know all its messages for as long as they work.
-        settled_days = max(_LEAST_SETTLED_DAYS, self._settings.recipe_days)
+        # Buttons and memory must know all messages of an answer for as long as they know one.
+        settled_days = max(
+            _LEAST_SETTLED_DAYS, self._settings.recipe_days, self._settings.memory_days
+        )
         return Swept(
             turns=await self._memory.forget_before(now - self._settings.memory_days * _DAY_S),
             recipes=await self._recipes.delete_expired(),

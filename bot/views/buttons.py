@@ -7,6 +7,7 @@ moderator (who may manage messages). That is checked again at every press. How b
 
 from __future__ import annotations
 
+import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from bot.services.container import Services
 
 Press = discord.Interaction[Any]
+
+_PATIENCE_S = 1.5
+"""Discord wants an acknowledgement within three seconds."""
 
 
 class _Button(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"sx\d+:none"):
@@ -78,7 +82,11 @@ class StopButton(_Button, template=STOP_TEMPLATE):
 
 
 class AgainButton(_Button, template=AGAIN_TEMPLATE):
-    """Carries out a recipe once more, as a new job of whoever pressed."""
+    """Carries out a recipe once more, as a new job of whoever pressed.
+
+    The recipe is read before the press is acknowledged, so that a refusal is private: reading waits
+    for no writer, and a disk that is slow all the same only makes the refusal public.
+    """
 
     name = "again"
 
@@ -86,13 +94,16 @@ class AgainButton(_Button, template=AGAIN_TEMPLATE):
         _require_owner(interaction, int(self._fields["user"]), "repeat this")
         services = _services(interaction)
         where = settings_channel(interaction.channel)
-        services.intake.check_limit(requester_of(interaction), where)
+        services.admission.check_limit(requester_of(interaction), where)
         ephemeral = interaction.message is not None and interaction.message.flags.ephemeral
-        await interaction.response.defer(ephemeral=ephemeral, thinking=True)
-        recipe = await services.recipes.load(self._fields["recipe"])
+        loading = asyncio.create_task(services.recipes.load(self._fields["recipe"]))
+        await asyncio.wait({loading}, timeout=_PATIENCE_S)
+        if not loading.done():
+            await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        recipe = await loading
         if recipe is None:
             raise InvalidRequest("This is too old to be repeated. Please ask again.")
-        model = services.intake.model_for(
+        model = services.admission.model_for(
             recipe.request.modality,
             interaction.guild_id or 0,
             where,

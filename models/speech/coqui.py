@@ -188,7 +188,8 @@ class CoquiHandler:
         known = self._languages or list(self._spec.languages)
         wanted = request.language
         if wanted is None or not known:
-            language = next(iter(known), None)
+            first = [_matching(name, known) for name in self._spec.languages]
+            language = next((name for name in [*first, *known] if name), None)
         else:
             language = _matching(wanted, known)
             if language is None:

@@ -61,11 +61,11 @@ class HibariHandler:
 
     def __init__(self, spec: ModelSpec, voices: dict[str, hibari.Hibari]) -> None:
         self._spec = spec
-        self._voices = voices
+        self.voices = voices
 
     def close(self) -> None:
         """Free the model."""
-        self._voices = {}
+        self.voices = {}
 
     def run(self, request: SpeechRequest, control: Control) -> Iterator[HandlerEvent]:
         """Speak; see ``models.contracts.Handler.run``."""
@@ -73,8 +73,8 @@ class HibariHandler:
             raise UnsupportedOption(
                 f"{self._spec.name} speaks English alone, not `{request.language[:20]}`."
             )
-        name = chosen_voice(self._spec, request, list(self._voices))
-        hibari = self._voices[name]
+        name = chosen_voice(self._spec, request, list(self.voices))
+        hibari = self.voices[name]
         seed = chosen_seed(request)
         voice = Voice(
             name=name,

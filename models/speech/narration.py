@@ -24,7 +24,7 @@ from models.contracts import (
 )
 from models.errors import UnsupportedOption, failure_of
 from models.recording import CONTENT_TYPE, Recorder
-from models.speech.sentences import script_of
+from models.speech.sentences import Script, script_of
 
 if TYPE_CHECKING:
     from models.media import Samples
@@ -91,14 +91,25 @@ def narrate(
     """
     script = script_of(request.text, voice.max_chars)
     yield from (Notice(notice) for notice in script.notices)
-    recorder = Recorder(voice.sampling_rate_hz, _tags(spec, voice, seed))
-    pause_s = 0.0
+    with Recorder(voice.sampling_rate_hz, _tags(spec, voice, seed)) as recorder:
+        yield from _spoken(script, request.pause_s, control, voice, recorder)
+        if control.cancelled:
+            return
+        if not recorder.duration_s:
+            raise UnsupportedOption(f"{spec.name} can't read this writing; choose another model.")
+        yield _finished(recorder, control, voice, script.characters)
+
+
+def _spoken(
+    script: Script, pause_s: float, control: Control, voice: Voice, recorder: Recorder
+) -> Iterator[HandlerEvent]:
+    due_s = 0.0
     unread = 0
     total = len(script.sentences)
     for number, sentence in enumerate(script.sentences, start=1):
+        yield Progress(f"sentence {number} of {total}", (number - 1) / total)
         if control.cancelled:
             return
-        yield Progress(f"sentence {number} of {total}", (number - 1) / total)
         try:
             samples = _trimmed(voice.speak(sentence.text), voice.sampling_rate_hz)
         except Exception as error:
@@ -106,16 +117,11 @@ def narrate(
         if not samples.size:
             unread += 1
             continue
-        recorder.pause(pause_s)
+        recorder.pause(due_s)
         recorder.add(samples)
-        pause_s = request.pause_s * (_PARAGRAPH_PAUSES if sentence.ends_paragraph else 1)
-    if control.cancelled:
-        return
-    if unread == total:
-        raise UnsupportedOption(f"{spec.name} can't read this writing; choose another model.")
-    if unread:
-        yield Notice(f"{unread} of {total} sentences are in a writing that {spec.name} can't read.")
-    yield _finished(recorder, control, voice, script.characters)
+        due_s = pause_s * (_PARAGRAPH_PAUSES if sentence.ends_paragraph else 1)
+    if 0 < unread < total:
+        yield Notice(f"{unread} of {total} sentences are in a writing that this voice can't read.")
 
 
 def _trimmed(samples: Samples, sampling_rate_hz: int) -> Samples:

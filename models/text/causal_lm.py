@@ -76,7 +76,7 @@ class CausalModel:
         import torch
 
         self._model = None
-        gc.collect()
+        gc.collect()  # modules refer to each other; the cache below must not find them
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

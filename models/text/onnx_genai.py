@@ -83,6 +83,8 @@ class OnnxModel:
 
     def begin(self, sampling: Sampling, max_tokens: int) -> OnnxDecoding:
         """Begin a job."""
+        if self._model is None:
+            raise BackendError from RuntimeError("the model is closed")
         return OnnxDecoding(self._model, sampling, max_tokens)
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class OnnxModel:
 class OnnxDecoding:
     """One job: its cache of keys and values, its random numbers."""
 
-    def __init__(self, model: og.Model | None, sampling: Sampling, max_tokens: int) -> None:
+    def __init__(self, model: og.Model, sampling: Sampling, max_tokens: int) -> None:
         import onnxruntime_genai as og
 
         options: dict[str, float | bool] = {

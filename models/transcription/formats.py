@@ -18,7 +18,7 @@ from models.punctuation import SENTENCE_ENDS, ends_sentence
 TranscriptFormat = Literal["txt", "srt", "vtt", "json"]
 
 _LINE_CHARS = 42
-_CUE_CHARS = 2 * _LINE_CHARS
+_CUE_LINES = 2
 _PARAGRAPH_PAUSE_S = 2.0
 _PARAGRAPH_CHARS = 600
 
@@ -117,7 +117,7 @@ def _cues(segments: tuple[Segment, ...]) -> Iterator[_Cue]:
         text = _one_line(segment.text)
         if not text:
             continue
-        if len(text) <= _CUE_CHARS:
+        if _fits(text):
             yield _Cue(segment.start_s, segment.end_s, text)
         else:
             yield from _split(segment)
@@ -129,9 +129,9 @@ def _split(segment: Segment) -> Iterator[_Cue]:
     first = 0
     for place in range(1, len(words) + 1):
         if place < len(words):
-            length = len(gap.join(w.text for w in words[first : place + 1]))
-            ended = ends_sentence(words[place - 1].text, words[place].text) and length > _LINE_CHARS
-            if length <= _CUE_CHARS and not ended:
+            longer = gap.join(w.text for w in words[first : place + 1])
+            ended = ends_sentence(words[place - 1].text, words[place].text)
+            if _fits(longer) and not (ended and len(longer) > _LINE_CHARS):
                 continue
         cue = words[first:place]
         yield _Cue(cue[0].start_s, cue[-1].end_s, gap.join(w.text for w in cue))
@@ -160,6 +160,10 @@ def _timed_words(segment: Segment) -> list[_Cue]:
 
 def _lines(text: str) -> str:
     return "\n".join(textwrap.wrap(text, _LINE_CHARS, break_on_hyphens=False))
+
+
+def _fits(text: str) -> bool:
+    return _lines(text).count("\n") < _CUE_LINES
 
 
 def _one_line(text: str) -> str:

@@ -177,11 +177,11 @@ class WhisperHandler:
         began = time.monotonic()
         try:
             for found in self._transcribed(window, request, transcript):
-                if control.cancelled:
-                    return
                 for segment in _sentences(found, window, keep_words=request.word_timestamps):
                     yield transcript.take(segment)
                 yield _progress(transcript.segments[-1].end_s, info)
+                if control.cancelled:
+                    return
         except Exception as error:
             raise failure_of(error) from error
         chunks = max(1.0, window.duration_s / _CHUNK_S)

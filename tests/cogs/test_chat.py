@@ -68,6 +68,40 @@ async def test_the_conversation_is_remembered_over_a_restart(world: World) -> No
     assert ("user", "one") in await asked(world)
 
 
+async def test_an_answer_is_in_memory_as_soon_as_its_job_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.services.engine, "_observers", [])  # as if it were killed just then
+    await world.member.send(world.channel, f"{mention(world)} one")
+    await world.restart()
+    await world.env.advance_time(1)
+    await world.member.send(world.channel, "two", reply_to=answers(world)[-1])
+    assert await asked(world) == [("user", "one"), ("assistant", "one"), ("user", "two")]
+
+
+async def test_a_reply_to_a_later_part_of_an_answer_goes_on_with_it(world: World) -> None:
+    await world.member.send(world.channel, f"{mention(world)} !words 400")
+    first, *_, last = answers(world)
+    assert first.id != last.id
+    await world.member.send(world.channel, "and then?", reply_to=last)
+    roles = [role for role, _ in await asked(world)]
+    assert roles == ["user", "assistant", "user"]
+
+
+async def test_a_reply_to_an_answer_that_came_late_goes_on_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.delivery.present.LATE_S", -1.0)
+    await world.member.send(world.channel, f"{mention(world)} at last")
+    late = answers(world)[-1]
+    assert late.content.startswith(world.member.mention)
+    await world.member.send(world.channel, "and then?", reply_to=late)
+    assert (await asked(world))[1:] == [("assistant", "at last"), ("user", "and then?")]
+    await world.moderator.delete(late)
+    kept = await world.services.memory.of_member(world.member.id)
+    assert "at last" not in [turn.content for turn in kept if turn.role == "assistant"]
+
+
 async def test_a_reply_to_an_answer_of_ask_knows_what_is_replied_to(world: World) -> None:
     await world.member.slash(world.channel, "ask", prompt="the sky is green")
     await world.stranger.send(world.channel, "really?", reply_to=answers(world)[-1])

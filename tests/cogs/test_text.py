@@ -61,6 +61,19 @@ async def test_what_is_set_here_counts_where_nothing_is_chosen(world: World) -> 
     assert "Check facts" not in world.messages()[-1].content
 
 
+async def test_the_model_that_is_set_here_answers_unless_another_is_chosen(world: World) -> None:
+    for channel_id, model in ((0, "writer"), (world.channel.id, "plain")):
+        await world.services.server_settings.set(
+            "text.model", model, guild_id=world.guild.id, channel_id=channel_id, user_id=1
+        )
+    await world.member.slash(world.channel, "ask", prompt="one")
+    await world.member.slash(world.channel, "ask", prompt="two", model="writer")
+    elsewhere = world.guild.create_text_channel("elsewhere")
+    await world.member.slash(elsewhere, "ask", prompt="three")
+    log = await world.services.jobs.of_member(world.member.id)
+    assert [row.model_id for row in log] == ["plain", "writer", "writer"]
+
+
 async def test_a_private_answer_is_seen_by_nobody_else(world: World) -> None:
     response = await world.member.slash(world.channel, "ask", prompt="secret", private=True)
     assert response.response.ephemeral

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.db.jobs import JobRepository, JobRow, UsageFigures
 from bot.db.session import Database
@@ -122,6 +123,18 @@ async def test_parts_that_cannot_be_written_leave_the_job_unfinished(jobs, datab
     assert len(await jobs.unfinished()) == 1
 
 
+async def test_what_cannot_be_written_beside_an_end_leaves_the_job_unfinished(database):
+    async def fail(session, job, outcome):
+        raise SQLAlchemyError("disk I/O error")
+
+    jobs = JobRepository(database, at_end=[fail])
+    job = await a_job(jobs)
+    with pytest.raises(JournalUnavailable):
+        await end(jobs, job)
+    assert (await row_of(database, job)).state == "queued"
+    assert await count(database, OutboxTable) == 0
+
+
 async def test_an_end_is_noted_once(jobs, database):
     job = await a_job(jobs)
     await end(jobs, job)
@@ -163,7 +176,14 @@ async def test_media_in_use_are_found_wherever_they_are(jobs, database):
     await a_job(jobs, TranscriptionRequest(media), "fake-transcription")
     ended = await a_job(jobs)
     await end(jobs, ended, parts=[json.dumps({"spool_path": paths[1]})])
-    recipe = {"id": "r", "user_id": 1, "guild_id": 1, "channel_id": 1, "model_id": "m"}
+    recipe = {
+        "id": "r",
+        "user_id": 1,
+        "guild_id": 1,
+        "channel_id": 1,
+        "conversation_id": 0,
+        "model_id": "m",
+    }
     stored = {"request": json.dumps({"path": paths[2]}), "presentation": "{}"}
     async with database.session() as session:
         session.add(RecipeTable(**recipe, **stored, created_at=1.0, expires_at=2.0))

@@ -9,6 +9,7 @@ import discord
 import pytest
 from sqlalchemy import select
 
+from bot.db.jobs import JobRepository
 from bot.db.session import Database
 from bot.db.tables import JobTable
 from bot.engine.journal import JournalUnavailable
@@ -103,14 +104,14 @@ async def test_a_failure_after_the_acknowledgement_fills_the_deferred_reply(worl
     await world.member.slash(world.channel, "ask", prompt="blue", file=("empty.txt", b""))
     [answer] = world.messages()
     assert answer.content == "`empty.txt` is empty."
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
 
 
 async def test_an_interaction_that_expired_submits_nothing(world: World) -> None:
     world.env.inject_error("POST", "/interactions/*/*/callback", status=404, code=10062)
     await world.member.slash(world.channel, "ask", prompt="blue")
     assert world.messages() == []
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
     assert len(world.env.errors) == 1
 
 
@@ -172,8 +173,8 @@ class Listener:
     async def on_message(self, message: discord.Message) -> None:
         if not message.content.startswith("listen:"):
             return
-        intake = self.world.services.intake
-        model = intake.model_for(Modality.TEXT, message.guild.id, message.channel.id)
+        services = self.world.services
+        model = services.admission.model_for(Modality.TEXT, message.guild.id, message.channel.id)
 
         async def build() -> Request:
             await self.gate.wait()
@@ -183,7 +184,9 @@ class Listener:
             return TextRequest(messages=(ChatMessage("user", content),))
 
         self.jobs.append(
-            await intake.from_message(message, build, model=model, purpose="chat", presentation={})
+            await services.intake.from_message(
+                message, build, model=model, purpose="chat", presentation={}
+            )
         )
 
 
@@ -236,7 +239,34 @@ async def test_a_failure_while_building_becomes_the_answer(
     await world.member.send(world.channel, "listen:blue")
     _, answer = world.messages()
     assert answer.content == "That is a picture."
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
+
+
+async def test_a_refused_message_that_arrives_twice_is_told_once(
+    world: World, listener: Listener
+) -> None:
+    payloads: list[Any] = []
+    world.env.backend.subscribers.append(
+        lambda event, payload: payloads.append(payload) if event == "MESSAGE_CREATE" else None
+    )
+    listener.error = InvalidMedia("That is a picture.")
+    await world.member.send(world.channel, "listen:blue")
+    world.env._gateway_feed("MESSAGE_CREATE", payloads[0])
+    await world.env.settle()
+    assert len(world.messages()) == 2
+    assert await job_states(world) == ["failed"]
+
+
+async def test_a_refusal_that_cannot_be_written_down_is_told_all_the_same(
+    world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> None:
+        raise JournalUnavailable("database is locked")
+
+    monkeypatch.setattr(JobRepository, "refused", busy)
+    listener.error = InvalidMedia("That is a picture.")
+    await world.member.send(world.channel, "listen:blue")
+    assert world.messages()[-1].content == "That is a picture."
 
 
 async def test_a_bug_while_building_is_told_with_its_number(
@@ -249,6 +279,7 @@ async def test_a_bug_while_building_is_told_with_its_number(
     assert record.exc_info
     assert record.getMessage().split("error ")[1].rstrip(")") in answer.content
     assert "secret" not in answer.content
+    assert await job_states(world) == ["failed"]
 
 
 async def test_where_the_bot_may_not_write_the_author_is_told_directly(
@@ -266,16 +297,16 @@ async def test_where_the_bot_may_not_write_the_author_is_told_directly(
     assert len(world.messages()) == 1
     [told] = world.direct()
     assert "I lack a permission" in told.content
-    assert await job_states(world) == []
+    assert await job_states(world) == ["failed"]
 
 
 async def test_a_journal_out_of_reach_is_told_below_the_message(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(key: str) -> bool:
+    async def busy(self: JobRepository, key: str) -> bool:
         raise JournalUnavailable("database is locked")
 
-    monkeypatch.setattr(world.services.intake, "known", busy)
+    monkeypatch.setattr(JobRepository, "knows", busy)
     await world.member.send(world.channel, "listen:blue")
     assert "My database is busy" in world.messages()[-1].content
 

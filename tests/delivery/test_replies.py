@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 from discord import app_commands
@@ -111,3 +112,31 @@ async def test_an_answer_carries_the_same_nonce_each_time(world: World) -> None:
     assert [s["enforce_nonce"] for s in sent] == [True] * 3
     assert sent[0]["nonce"] == sent[1]["nonce"] != sent[2]["nonce"]
     assert len(sent[0]["nonce"]) <= 25
+
+
+@pytest.mark.parametrize(
+    ("failures", "posts"), [(1, True), (2, True), (3, False)], ids=["once", "twice", "for good"]
+)
+async def test_a_call_without_an_answer_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, failures: int, posts: bool
+) -> None:
+    asked = await world.member.send(world.channel, "hello")
+    channel: Any = world.bot.get_channel(world.channel.id)
+    message = await channel.fetch_message(asked.id)
+    send, calls = discord.TextChannel.send, 0
+
+    async def dropped(*args: Any, **kwargs: Any) -> discord.Message:
+        nonlocal calls
+        calls += 1
+        if calls <= failures:
+            raise aiohttp.ServerDisconnectedError
+        return await send(*args, **kwargs)
+
+    monkeypatch.setattr(discord.TextChannel, "send", dropped)
+    monkeypatch.setattr("bot.delivery.replies._PAUSES_S", (0.0, 0.0))
+    if posts:
+        await answer_message(message, "here", "1:test")
+        assert [message.content for message in world.messages()] == ["hello", "here"]
+    else:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await answer_message(message, "here", "1:test")

@@ -30,11 +30,12 @@ def demo_once(output: Path, weights: Path) -> subprocess.CompletedProcess[str]:
         env=environment(weights),
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=340,
     )
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)  # weights may have to be converted first
 def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Path) -> None:
     output = tmp_path / "demo-output"
     ended = demo_once(output, embedded.models_dir)
@@ -51,7 +52,8 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
 
     transcript = (output / "transcript.md").read_text("utf-8")
     assert "Paris" in transcript
-    assert "the horizon and a star" in transcript.lower()
+    heard = transcript[transcript.index("📝") :]
+    assert "the height of the sun above the sea" in heard
     (voice,) = (output / "files").glob("*.ogg")
     assert f"](files/{voice.name})" in transcript
     assert probe_audio(voice).codec == "opus"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from simcord.preview import _markdown
+
+from bot.demo.preview import LivePreview
 from bot.demo.world import World
 
 
@@ -53,3 +56,9 @@ async def test_members_act_one_after_another(plain_world: World) -> None:
     assert results[0].acknowledged
     assert results[1].acknowledged
     assert [m.content for m in world.view.messages() if not m.by_bot] == ["hello"]
+
+
+async def test_a_quote_ends_with_its_line(plain_world: World) -> None:
+    async with LivePreview(plain_world):
+        quote, paragraph = _markdown.markdown_tokens("> a\n> question\nan answer")
+    assert (quote["type"], paragraph["type"]) == ("blockquote", "paragraph")

@@ -11,12 +11,14 @@ import aiohttp
 import pytest
 
 from bot.demo.page import MAX_FILE_BYTES, SidePage
+from bot.demo.preview import LivePreview
 from bot.demo.world import World
 
 
 @pytest.fixture
 async def page(plain_world: World) -> AsyncIterator[SidePage]:
-    async with SidePage(plain_world, "http://127.0.0.1:1/#preview") as page:
+    preview = LivePreview(plain_world)
+    async with preview, SidePage(plain_world, preview) as page:
         yield page
 
 

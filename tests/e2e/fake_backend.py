@@ -2,7 +2,7 @@
 
 A prompt is a line of words: ``#tag`` comes back in every part of the answer; ``ticks=5`` and
 ``tick_s=0.1`` make it take its time, ``chars=5000`` makes it long, ``crash`` ends the worker,
-``hang`` stops it from ever coming back, ``fail`` raises.
+``hang`` stops it from ever coming back, ``eat=300`` takes as many MB of memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from models.contracts import (
     TranscriptionResult,
     Usage,
 )
-from models.errors import BackendError
 
 
 class Fake:
@@ -36,6 +35,7 @@ class Fake:
         text = _text(request)
         words = text.split()
         options = dict(re.findall(r"(\w+)=([\d.]+)", text))
+        eaten = [b"x" * 10**6 for _ in range(int(options.get("eat", 0)))]
         tag = next((word for word in words if word.startswith("#")), "#none")
         for tick in range(int(options.get("ticks", 1))):
             time.sleep(float(options.get("tick_s", 0)))
@@ -49,9 +49,8 @@ class Fake:
                 os._exit(3)
             while "hang" in words:
                 time.sleep(1)
-        if "fail" in words:
-            raise BackendError("The fake model failed, as it was asked to.")
         yield Finished(_result(request, control, tag, int(options.get("chars", 0))))
+        eaten.clear()
 
     def close(self) -> None:
         pass

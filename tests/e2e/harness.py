@@ -15,8 +15,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Wire:
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.url = url
+        self.bots: list[Bot] = []
         self._process = process
         self._http = aiohttp.ClientSession(url)
 
@@ -57,6 +58,9 @@ class Wire:
         return cls(process, f"http://127.0.0.1:{port}")
 
     async def stop(self) -> None:
+        """End it, after the bots that a test has left running."""
+        for bot in self.bots:
+            await bot.kill()
         await self._http.close()
         assert self._process.stdin
         self._process.stdin.close()
@@ -139,8 +143,11 @@ class Wire:
 class Bot:
     """The bot against a wire double, in a process of its own with a data folder of its own."""
 
+    program = HERE / "launch_bot.py"
+
     def __init__(self, wire: Wire, folder: Path, **environment: str) -> None:
         self.wire = wire
+        wire.bots.append(self)
         self.folder = folder
         self.log = folder / "bot.log"
         self.environment = environment
@@ -161,7 +168,7 @@ class Bot:
         config = write_installation(self.folder)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "ignore", str(HERE / "launch_bot.py")),
+                *(sys.executable, "-W", "ignore", str(self.program)),
                 *(self.wire.url, str(config), *command.split()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -192,6 +199,15 @@ class Bot:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
             return database.execute(query).fetchall()
 
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Hold the lock that writers need, as a backup may."""
+        with closing(sqlite3.connect(self.folder / "data" / "sextant.db")) as database:
+            database.isolation_level = None
+            database.execute("BEGIN IMMEDIATE")
+            yield
+            database.execute("ROLLBACK")
+
     def write(self, statement: str) -> None:
         """Change its database while it is not running."""
         assert not self.alive
@@ -200,6 +216,15 @@ class Bot:
 
     def memory_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far, in seconds."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return list(psutil.Process(self.pid).children())
 
     def mapped(self) -> str:
         return Path(f"/proc/{self.pid}/maps").read_text()

@@ -22,6 +22,18 @@ SEED = int(os.environ.get("SEXTANT_KILL_SEED") or random.SystemRandom().randrang
 LONG = 4500
 UNLIMITED = {"messages": (1000, 1.0), "webhooks": (1000, 1.0), "callback": (1000, 1.0)}
 
+POSTS, EDITS = "/channels/.*/messages$", "/webhooks/|/messages/"
+TROUBLE: list[Json] = [
+    {"method": "GET", "path": "/nothing", "status": 500},
+    {"method": "POST", "path": POSTS, "status": 500, "when": "after"},
+    {"method": "POST", "path": POSTS, "status": 500, "when": "drop"},
+    {"method": "POST", "path": POSTS, "status": 503},
+    {"method": "POST", "path": POSTS, "status": 429, "times": 2},
+    {"method": "PATCH", "path": EDITS, "status": 503, "times": 2},
+    {"method": "PATCH", "path": EDITS, "status": 500, "when": "drop"},
+]
+"""What Discord does to a run of the bot beside its being killed."""
+
 pytestmark = [pytest.mark.slow]
 
 
@@ -95,12 +107,13 @@ async def test_every_answer_stands_there_once_however_often_the_bot_is_killed(
     await wire.set(limits=UNLIMITED)
     for _ in range(KILLS):
         await bot.start(ready_s=60)
-        # Every other time, nonces are forgotten at once, as Discord does after some minutes.
-        await wire.set(nonce_life_s=rng.choice((0.0, 300.0)))
+        await wire.fault(**rng.choice(TROUBLE))
         for _ in range(rng.randint(1, 4)):
             await members.ask_for_something()
         moments[await a_moment(rng, wire, bot)] += 1
         await bot.kill()
+        # Every other time, nonces are forgotten, as Discord does after some minutes.
+        await wire.set(**rng.choice(({}, {"nonces": {}})))
     await bot.start(ready_s=60)
     await wire.until(lambda _: not unfinished(bot), within_s=60, bot=bot)
     print(f"killed at: {dict(moments)}")

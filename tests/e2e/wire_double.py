@@ -187,7 +187,7 @@ class Discord:
         of_bot = {**role, "id": str(BOT_ROLE), "name": "bot", "position": 1, "permissions": granted}
         return {
             "id": str(GUILD), "name": "Wire", "owner_id": str(OWNER), "roles": [everyone, of_bot],
-            "members": [member(user_id) for user_id in (APPLICATION, *MEMBERS)],
+            "members": [member(APPLICATION)],  # without the intent for members, only this one
             "channels": [c for c in self.channels.values() if c["type"] == 0],
             "threads": [c for c in self.channels.values() if c["type"] == 11],
             "member_count": len(MEMBERS) + 1, "large": False, "unavailable": False,

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from models.catalog import ModelSpec
 from models.contracts import (
     Finished,
@@ -14,8 +16,11 @@ from models.contracts import (
     Notice,
     Progress,
     Result,
+    SpeechResult,
     TextDelta,
 )
+from models.media import decode_audio
+from tests.models.sounds import Samples
 
 
 class ScratchControl:
@@ -46,6 +51,12 @@ def result_of(events: Iterable[HandlerEvent]) -> Result:
     last = list(events)[-1]
     assert isinstance(last, Finished)
     return last.result
+
+
+def heard(control: ScratchControl, result: Result) -> Samples:
+    """Return the samples of a recording."""
+    assert isinstance(result, SpeechResult)
+    return np.concatenate(list(decode_audio(control.open(result.media))))
 
 
 def streamed(events: Iterable[HandlerEvent]) -> str:

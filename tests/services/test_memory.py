@@ -1,20 +1,45 @@
+from collections.abc import Awaitable, Callable, Collection
+
 import pytest
 
 from bot.db.memory import TurnRepository
 from bot.db.session import Database
 from bot.engine.job import Anchor, Job, JobState, Outcome, Requester, Submission
-from bot.services.memory import CONVERSATION, QUESTION, Memory, Turn, estimated_tokens
+from bot.services.memory import (
+    CONVERSATION,
+    QUESTION,
+    Memory,
+    Turn,
+    estimated_tokens,
+    remember_answer,
+)
 from models.contracts import SpeechRequest, TextResult, Usage
 from models.errors import JobCancelled
 from tests.fakes import text_request
 
 ANNA, BEN = 1, 2
 TALK = 1000
+LONG_ANSWER, LATER_PART = 70, 71
+"""Two messages of one answer."""
+
+End = Callable[[Job, Outcome], Awaitable[None]]
 
 
 @pytest.fixture
 def memory(database: Database) -> Memory:
-    return Memory(TurnRepository(database))
+    async def siblings(message_ids: Collection[int]) -> set[int]:
+        return {LONG_ANSWER, LATER_PART} if LATER_PART in message_ids else set()
+
+    return Memory(TurnRepository(database), siblings)
+
+
+@pytest.fixture
+def end(database: Database) -> End:
+    async def end(job: Job, outcome: Outcome) -> None:
+        async with database.session() as session:
+            await remember_answer(session, job, outcome)
+
+    return end
 
 
 def _turn(message_id: int, content: str, **fields: object) -> Turn:
@@ -139,6 +164,20 @@ async def test_a_deleted_answer_leaves_its_question(memory: Memory) -> None:
     assert await _said(memory, 1) == [("user", "one")]
 
 
+async def test_every_message_of_an_answer_belongs_to_its_conversation(memory: Memory) -> None:
+    await memory.remember(_turn(1, "one"))
+    await memory.remember(_answer(LONG_ANSWER, 1, "two"))
+    assert await memory.conversation_of(LATER_PART) == TALK
+    assert await memory.conversation_of(LATER_PART + 1) is None
+
+
+async def test_an_answer_is_forgotten_with_any_of_its_messages(memory: Memory) -> None:
+    await memory.remember(_turn(1, "one"))
+    await memory.remember(_answer(LONG_ANSWER, 1, "two"))
+    assert await memory.forget_messages({LATER_PART}) == {TALK}
+    assert [turn.content for turn in await memory.of_member(ANNA)] == ["one"]
+
+
 async def test_members_channels_servers_and_ages_are_forgotten_apart(memory: Memory) -> None:
     await memory.remember(_turn(1, "anna"))
     await memory.remember(_answer(2, 1, "to anna"))
@@ -153,44 +192,48 @@ async def test_members_channels_servers_and_ages_are_forgotten_apart(memory: Mem
     assert await memory.forget_before(3.5) == 1
 
 
-async def test_an_answer_is_remembered_when_its_job_has_ended(memory: Memory) -> None:
+async def test_an_answer_is_remembered_when_its_job_has_ended(memory: Memory, end: End) -> None:
     await memory.remember(_turn(1, "one"))
-    await memory.on_finished(_chat_job(2, answers=1), _done("two"))
+    await end(_chat_job(2, answers=1), _done("two"))
     await memory.remember(_turn(3, "three"))
     assert await memory.conversation_of(2) == TALK
     assert await _said(memory, 3) == [("user", "one"), ("assistant", "two"), ("user", "three")]
 
 
-async def test_a_new_answer_takes_the_place_of_the_old_one(memory: Memory) -> None:
+async def test_a_new_answer_takes_the_place_of_the_old_one(memory: Memory, end: End) -> None:
     await memory.remember(_turn(1, "one"))
-    await memory.on_finished(_chat_job(2, answers=1), _done("two"))
-    await memory.on_finished(_chat_job(3, answers=1, user_id=BEN), _done("better"))
+    await end(_chat_job(2, answers=1), _done("two"))
+    await end(_chat_job(3, answers=1, user_id=BEN), _done("better"))
     await memory.remember(_turn(4, "four"))
     assert await _said(memory, 4) == [("user", "one"), ("assistant", "better"), ("user", "four")]
     assert [turn.content for turn in await memory.of_member(BEN)] == []
 
 
-async def test_a_stopped_answer_is_remembered_as_far_as_it_was_read(memory: Memory) -> None:
+async def test_a_stopped_answer_is_remembered_as_far_as_it_was_read(
+    memory: Memory, end: End
+) -> None:
     await memory.remember(_turn(1, "one"))
     stopped = Outcome(JobState.CANCELLED, error=JobCancelled(), partial_text="half of")
-    await memory.on_finished(_chat_job(2, answers=1), stopped)
+    await end(_chat_job(2, answers=1), stopped)
     await memory.remember(_turn(3, "three"))
     assert ("assistant", "half of") in await _said(memory, 3)
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-async def test_an_empty_answer_is_not_remembered(memory: Memory, text: str) -> None:
+async def test_an_empty_answer_is_not_remembered(memory: Memory, end: End, text: str) -> None:
     await memory.remember(_turn(1, "one"))
-    await memory.on_finished(_chat_job(2, answers=1), _done(text))
+    await end(_chat_job(2, answers=1), _done(text))
     assert await memory.conversation_of(2) is None
 
 
-async def test_an_answer_to_a_deleted_message_is_not_remembered(memory: Memory) -> None:
-    await memory.on_finished(_chat_job(2, answers=1), _done("too late"))
+async def test_an_answer_to_a_deleted_message_is_not_remembered(memory: Memory, end: End) -> None:
+    await end(_chat_job(2, answers=1), _done("too late"))
     assert await memory.conversation_of(2) is None
 
 
-async def test_jobs_outside_of_conversations_are_none_of_memorys_business(memory: Memory) -> None:
+async def test_jobs_outside_of_conversations_are_none_of_memorys_business(
+    memory: Memory, end: End
+) -> None:
     submission = Submission(SpeechRequest("hi"), "v", Requester(1, 10, 100), Anchor(100, 2), "k")
-    await memory.on_finished(Job("0" * 16, submission), _done("text"))
+    await end(Job("0" * 16, submission), _done("text"))
     assert await memory.of_member(ANNA) == []

@@ -24,10 +24,10 @@ class Kept:
     """A database with something of each kind in it."""
 
     def __init__(self, database: Database, **settings: int) -> None:
-        self.memory = Memory(TurnRepository(database))
+        self.outbox = OutboxRepository(database)
+        self.memory = Memory(TurnRepository(database), self.outbox.siblings)
         self.recipes = RecipeService(RecipeRepository(database), days=30)
         self.jobs = JobRepository(database)
-        self.outbox = OutboxRepository(database)
         self.retention = Retention(
             PrivacySettings(**settings),
             memory=self.memory,

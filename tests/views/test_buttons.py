@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import discord
 import pytest
 
+from bot.services.recipes import Recipe, RecipeService
 from bot.settings import PrivacySettings, Settings
 from tests.conftest import World
 
@@ -129,6 +131,8 @@ async def test_regenerate_obeys_the_settings_of_now(world: World) -> None:
     )
     pressed = await world.member.click(first, label="Regenerate")
     assert "switched off" in pressed.response.content
+    assert pressed.response.flags.ephemeral
+    assert world.messages(world.stranger) == [first]
     assert world.services.engine.jobs() == []
 
 
@@ -150,6 +154,28 @@ async def test_a_recipe_that_has_expired_says_so(world: World) -> None:
     await world.services.recipes.delete_member(world.member.id)
     pressed = await world.member.click(first, label="Regenerate")
     assert "too old to be repeated" in pressed.response.content
+    assert pressed.response.flags.ephemeral
+    assert world.messages(world.stranger) == [first]
+
+
+async def test_a_slow_disk_delays_no_acknowledgement(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(world, "blue")
+    [first] = world.messages()
+    load = RecipeService.load
+
+    async def slow(self: RecipeService, recipe_id: str) -> Recipe | None:
+        await asyncio.sleep(5)
+        return await load(self, recipe_id)
+
+    monkeypatch.setattr(RecipeService, "load", slow)
+    await world.member.click(first, label="Regenerate")
+    assert len(world.messages()) == 1
+    await world.env.advance_time(2)
+    assert len(world.messages()) == 2  # acknowledged, and still reading
+    await world.env.advance_time(4)
+    assert "blue" in world.messages()[1].content
 
 
 class TestNoRecipes:

@@ -1,0 +1,113 @@
+"""Which model serves a request, and whether a member may have one more.
+
+This module owns the rules for what is let in. They look into memory alone, so that a refusal needs
+no disk and a request can be acknowledged at once. It must not know Discord.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bot.engine.engine import Engine
+from bot.engine.job import Requester
+from bot.services.server_settings import ServerSettings
+from models.catalog import Catalog, ModelSpec, Profile
+from models.contracts import Modality
+from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
+from models.weights import WeightStore
+
+_NAMES = {
+    Modality.TEXT: "Answering questions",
+    Modality.SPEECH: "Speaking",
+    Modality.TRANSCRIPTION: "Transcribing",
+}
+
+
+@dataclass(slots=True)
+class Admission:
+    """Says yes, or raises the sentence that says why not."""
+
+    catalog: Catalog
+    profile: Profile
+    weights: WeightStore
+    engine: Engine
+    server_settings: ServerSettings
+    _entering: Counter[int] = field(default_factory=Counter)
+
+    def model_for(
+        self, modality: Modality, guild_id: int, channel_id: int, chosen: str | None = None
+    ) -> ModelSpec:
+        """Return the model that serves a request: the chosen one, the server's, or the profile's.
+
+        Args:
+            modality: What is to be done.
+            guild_id: 0 in a direct message.
+            channel_id: The channel whose settings count; see ``settings_channel``.
+            chosen: Id of a model that the person named.
+
+        Raises:
+            ModelUnavailable: There is none, it does something else, or the modality is switched
+                off here.
+            ModelNotInstalled: Its weights are not on this machine.
+        """
+        self._require_enabled(modality, guild_id, channel_id)
+        wanted = chosen or str(self.server_settings.get(f"{modality}.model", guild_id, channel_id))
+        wanted = wanted or self.profile.defaults.get(modality, "")
+        if not wanted:
+            raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
+        spec = self.catalog.get(wanted)
+        if spec.modality is not modality:
+            raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
+        if not self.weights.is_installed(spec):
+            raise ModelNotInstalled(
+                f"{spec.name} is not installed here. `/models` shows the models that are."
+            )
+        return spec
+
+    def check(self, requester: Requester, modality: Modality, channel_id: int = 0) -> None:
+        """Refuse what is switched off, or one job too many. Looks into memory alone.
+
+        Args:
+            requester: Who asks.
+            modality: What for.
+            channel_id: The channel whose settings count, the requester's own if left out.
+
+        Raises:
+            ModelUnavailable: The modality is switched off here.
+            LimitReached: The member has as many jobs under way as one may.
+        """
+        channel_id = channel_id or requester.channel_id
+        self._require_enabled(modality, requester.guild_id, channel_id)
+        self.check_limit(requester, channel_id)
+
+    def check_limit(self, requester: Requester, channel_id: int) -> None:
+        """Refuse one job too many. Looks into memory alone.
+
+        Raises:
+            LimitReached: The member has as many jobs under way as one may.
+        """
+        limit = int(self.server_settings.get("limits.jobs_at_once", requester.guild_id, channel_id))
+        user_id = requester.user_id
+        if self.engine.active_count(user_id) + self._entering[user_id] >= limit:
+            jobs = "a job" if limit == 1 else f"{limit} jobs"
+            raise LimitReached(
+                f"You already have {jobs} under way, and more is not allowed at once. "
+                "`/queue` shows what runs, `/cancel` stops it."
+            )
+
+    @contextmanager
+    def counted(self, requester: Requester) -> Iterator[None]:
+        """Count a request on its way in as a job of its member."""
+        self._entering[requester.user_id] += 1
+        try:
+            yield
+        finally:
+            self._entering[requester.user_id] -= 1
+            self._entering += Counter()
+
+    def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
+        if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):
+            raise ModelUnavailable(f"{_NAMES[modality]} is switched off here by the moderators.")

@@ -1,0 +1,221 @@
+"""Text from any server that speaks OpenAI's API: vLLM, llama.cpp, Ollama, hosted services.
+
+This module owns the requests. Several jobs may wait for the server at once, and a cancel closes the
+connection even in the middle of a silence. It must not read a key from anywhere but the variable
+that the catalogue names.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.catalog import EndpointSource, ModelSpec
+from models.contracts import ChatMessage, HandlerEvent, Notice, Progress, TextDelta, TextRequest
+from models.errors import BackendError, BackendRefused, ModelLoadFailed
+from models.text.answer import Answer
+from models.text.openai_errors import translate, unsupported_parameter, wait_asked_for
+from models.text.prompt import fit
+from models.text.reasoning import TAGS
+from models.text.tasks import TaskStepper
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat.chat_completion_chunk import ChoiceDelta
+
+_CONNECT_TIMEOUT_S: Final = 5.0
+
+_BYTES_PER_TOKEN: Final = 4
+"""A guess on the low side: only the server can count, and it says so when it is too much."""
+
+
+class ServerOptions(BaseModel):
+    """Load-time options of a server, from the catalogue.
+
+    Attributes:
+        slots: How many jobs may wait for the server at once.
+        timeout_s: Longest silence of the server, in seconds.
+        body: More fields for each request, such as ``chat_template_kwargs``.
+        starts_thinking: The server cuts off the tag that opens the reasoning.
+        cache_dir: Set by the engine; nothing is kept here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int = Field(4, ge=1, le=64)
+    timeout_s: float = Field(100.0, gt=0)
+    body: Mapping[str, Any] = Field(default_factory=dict)
+    starts_thinking: bool = False
+    cache_dir: str = ""
+
+
+def load(spec: ModelSpec, location: str, device: str) -> TaskStepper:
+    """Get ready to ask a server; it is not asked yet, since it may come up later.
+
+    Args:
+        spec: Row of the catalogue, with an endpoint as its source.
+        location: Base URL of the server.
+        device: Not looked at: the server has its own.
+
+    Raises:
+        ModelLoadFailed: The key or an option is missing or wrong.
+    """
+    source = spec.source
+    if not isinstance(source, EndpointSource):
+        raise ModelLoadFailed(f"`{spec.id}` must have an endpoint as its source. Tell the owner.")
+    key = os.environ.get(source.api_key_env, "") if source.api_key_env else "none"
+    if not key:
+        raise ModelLoadFailed(
+            f"`{spec.id}` needs `{source.api_key_env}` to be set. Tell the owner."
+        )
+    try:
+        options = ServerOptions.model_validate(dict(spec.options))
+    except ValidationError as error:
+        raise ModelLoadFailed(f"The options of `{spec.id}` are wrong. Tell the owner.") from error
+    server = ChatServer(source.model, location, key, spec.context_tokens, options)
+    return TaskStepper(options.slots, server.answer, server.close)
+
+
+class ChatServer:
+    """A server and what was learnt about it."""
+
+    def __init__(
+        self, model: str, url: str, key: str, context_tokens: int, options: ServerOptions
+    ) -> None:
+        import openai
+
+        self._model = model
+        self._context_tokens = context_tokens
+        self._options = options
+        timeout = openai.Timeout(options.timeout_s, connect=_CONNECT_TIMEOUT_S)
+        self._client = openai.AsyncOpenAI(api_key=key, base_url=url, timeout=timeout, max_retries=0)
+        self._unsupported: set[str] = set()
+
+    async def answer(self, request: TextRequest) -> AsyncIterator[HandlerEvent]:
+        """Yield the events of one job."""
+        import openai
+
+        fitted = fit(
+            request.messages, _estimate_tokens, self._context_tokens, request.max_new_tokens
+        )
+        for notice in fitted.notices():
+            yield notice
+        yield Progress("waiting for the model's server")
+        try:
+            stream = await self._open(request, fitted.messages)
+            for name in sorted(self._ignored(request)):
+                yield Notice(f"This model takes no {name}, so yours was not used.")
+            async with stream, aclosing(self._read(stream)) as events:
+                async for event in events:
+                    yield event
+        except openai.OpenAIError as error:
+            raise translate(error) from error
+        except ValueError as error:  # what came is not JSON
+            raise BackendError from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _open(
+        self, request: TextRequest, messages: Sequence[ChatMessage]
+    ) -> openai.AsyncStream[ChatCompletionChunk]:
+        """Send the request.
+
+        It is sent again once after a wait that the server asks for, and without a parameter that
+        the server does not take.
+        """
+        import openai
+
+        waited = False
+        while True:
+            parameters = self._parameters(request, messages)
+            try:
+                stream: openai.AsyncStream[ChatCompletionChunk]
+                stream = await self._client.chat.completions.create(**parameters)
+            except openai.APIStatusError as error:
+                name, wait_s = unsupported_parameter(error), wait_asked_for(error)
+                if name in parameters and name not in self._unsupported:
+                    self._unsupported.add(name)
+                elif wait_s is not None and not waited:
+                    waited = True
+                    await asyncio.sleep(wait_s)
+                else:
+                    raise
+            else:
+                return stream
+
+    def _parameters(self, request: TextRequest, messages: Sequence[ChatMessage]) -> dict[str, Any]:
+        parameters: dict[str, Any] = {
+            "temperature": request.temperature,
+            "max_tokens": request.max_new_tokens,
+            "stream_options": {"include_usage": True},
+        }
+        if request.seed is not None:
+            parameters["seed"] = request.seed
+        if "max_tokens" in self._unsupported:  # its name for models that reason
+            parameters["max_completion_tokens"] = request.max_new_tokens
+        for name in self._unsupported:
+            parameters.pop(name, None)
+        return parameters | {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "stream": True,
+            "extra_body": dict(self._options.body),
+        }
+
+    def _ignored(self, request: TextRequest) -> set[str]:
+        chosen = {"temperature"} if request.seed is None else {"temperature", "seed"}
+        return self._unsupported & chosen
+
+    async def _read(
+        self, stream: openai.AsyncStream[ChatCompletionChunk]
+    ) -> AsyncGenerator[HandlerEvent, None]:
+        """Yield the answer as it comes, then the result."""
+        answer = Answer(TAGS[0][0] if self._options.starts_thinking else None)
+        pieces = 0
+        reason = usage = None
+        async for chunk in stream:
+            for choice in chunk.choices[:1]:
+                reason = choice.finish_reason or reason
+                pieces += 1
+                for event in _grow(answer, choice.delta):
+                    yield event
+            usage = chunk.usage or usage
+        if reason == "content_filter":
+            raise BackendRefused("The model's server refused this because of its content rules.")
+        if reason is None and not pieces:
+            raise BackendError("The model's server gave no answer. Please try again.")
+        if reason is None:
+            yield Notice("The model's server broke off here.")
+        ending: Literal["stop", "length"] = "length" if reason == "length" else "stop"
+        new_tokens = usage.completion_tokens if usage else pieces
+        for last in answer.finish(ending, new_tokens, usage.prompt_tokens if usage else 0):
+            yield last
+
+
+def _grow(answer: Answer, delta: ChoiceDelta) -> list[TextDelta]:
+    """Add what came to the answer. Servers differ in the name of the reasoning."""
+    if delta.refusal:
+        raise BackendRefused(f"The model refused: {delta.refusal[:300]}")
+    events: list[TextDelta] = []
+    for name in ("reasoning_content", "reasoning"):
+        thought = getattr(delta, name, None)
+        if isinstance(thought, str) and thought:
+            events += answer.add_reasoning(thought)
+            break
+    if delta.content:
+        events += answer.add(delta.content)
+    return events
+
+
+def _estimate_tokens(messages: Sequence[ChatMessage]) -> int:
+    return sum(len(m.content.encode()) // _BYTES_PER_TOKEN + _BYTES_PER_TOKEN for m in messages)
