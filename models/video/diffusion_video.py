@@ -29,11 +29,12 @@ from models.image.provenance import Recipe, alt_text, metadata_of
 from models.image.safety import SafetyClassifier
 from models.less_memory import with_less_memory
 from models.stepping import StepThread, Stopped, relayed
-from models.video.mp4 import MP4, encode, evenly
+from models.video.mp4 import MP4, encode
 from models.video.options import ClipOptions
 from models.video.pipeline import ClipPipeline
 from models.video.plan import ClipPlan, clip_plan_for
 from models.video.provenance import CROPPED, LOOKED_AT, clip_metadata
+from models.video.reading import evenly
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,10 +18,11 @@ from models.errors import BackendError, DeadlineExceeded, InvalidMedia
 from models.image.pictures import read_picture
 from models.image.provenance import Recipe, alt_text, metadata_of
 from models.image.safety import SafetyClassifier
-from models.video.mp4 import MP4, adopt, stills
+from models.video.mp4 import MP4, adopt
 from models.video.options import HostedClipOptions
 from models.video.plan import length_notice
 from models.video.provenance import CROPPED, LOOKED_AT, clip_metadata
+from models.video.reading import stills
 
 T = TypeVar("T")
 

@@ -12,19 +12,19 @@ import io
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.errors import InputTooLong, InvalidMedia, OutOfMemory
+from models.errors import InputTooLong
+from models.video.reading import decoded, filtered, is_steady, opened, sound_size
 
 if TYPE_CHECKING:
     import av
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
 
     Frame = NDArray[np.uint8]
 
@@ -33,7 +33,9 @@ MP4: Final = "video/mp4"
 _CRF = "18"
 """No difference from the frames can be seen; a lower number costs much for nothing."""
 
-_PRESET = "fast"
+_CODEC = {"preset": "fast", "mbtree": "0"}
+"""With x264's macroblock tree about one file in a hundred differs from the others."""
+
 _CONTAINER = {"movflags": "faststart+use_metadata_tags"}
 _SCALES = (1.0, 0.75, 0.5, 0.35)
 _SMALLEST_SIDE_PX = 32
@@ -43,11 +45,8 @@ _LEAST_BITS_PER_PIXEL = 0.015
 _LEAST_BITS = 2_000
 _MARGINS = (0.92, 0.8, 0.6)
 _SOUND_SHARE = 0.5
+_OVERHEAD_BYTES = 2_000
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-_MAX_FRAMES = 24_000
-
-_DAMAGED = "This clip is damaged or incomplete."
-_NO_PICTURES = "This file has no moving pictures."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,28 @@ class _Rate:
 
     bits_per_second: int | None = None
     scale: float = 1.0
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Colours:
+    """What the numbers of a frame mean, as H.264 has it; without it a player guesses by the size.
+
+    As it stands: sRGB that swscale brought into YUV by the matrix of BT.601.
+    """
+
+    colorspace: int = 6
+    color_primaries: int = 1
+    color_trc: int = 1
+    color_range: int = 1
+
+    @classmethod
+    def of(cls, context: Any) -> _Colours:
+        return cls(*(int(getattr(context, field.name)) for field in fields(cls)))
+
+    def tell(self, context: Any) -> None:
+        for field in fields(self):
+            setattr(context, field.name, getattr(self, field.name))
 
 
 def encode(frames: Iterable[Frame], fps: float, metadata: Mapping[str, str]) -> Clip:
@@ -84,7 +105,7 @@ def encode(frames: Iterable[Frame], fps: float, metadata: Mapping[str, str]) -> 
 
     rate = _fraction(fps)
     pictures = (av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in _even(frames))
-    return _written(pictures, rate, metadata, _Rate())
+    return _written(pictures, rate, metadata, _Rate(), _Colours())
 
 
 def adopt(data: bytes, metadata: Mapping[str, str]) -> Clip:
@@ -95,13 +116,13 @@ def adopt(data: bytes, metadata: Mapping[str, str]) -> Clip:
     Raises:
         InvalidMedia: It is no video, or is damaged.
     """
-    with _opened(data) as source:
+    with opened(data) as source:
         stream = source.streams.video[0]
         context = stream.codec_context
         even = context.width % 2 == 0 and context.height % 2 == 0
         plain = context.name == "h264" and context.pix_fmt == "yuv420p" and even
-        times = _times(source, stream) if plain else []
-    if plain and _steady(times):
+        fit_to_send = plain and is_steady(source)
+    if fit_to_send:
         return _repacked(data, metadata)
     return _again(data, metadata, _Rate())
 
@@ -109,20 +130,23 @@ def adopt(data: bytes, metadata: Mapping[str, str]) -> Clip:
 def fit(clip: bytes, max_bytes: int) -> bytes:
     """Return a clip of at most ``max_bytes``: coarser where it must be, then smaller.
 
+    Sound is left out where that alone would take half of the room.
+
     Raises:
         InputTooLong: Not even a tiny one fits.
         InvalidMedia: It is no video, or is damaged.
     """
     if len(clip) <= max_bytes:
         return clip
-    with _opened(clip) as source:
+    with opened(clip) as source:
         metadata = {k: v for k, v in source.metadata.items() if k not in _OWN_KEYS}
         context = source.streams.video[0].codec_context
         size = (context.width, context.height)
         fps = float(source.streams.video[0].average_rate or 1)
-        sound_bytes = _sound_bytes(source)
+        sound_bytes = sound_size(source)
         duration_s = max(0.1, (source.duration or 0) / 1_000_000)
-    budget = max_bytes - min(sound_bytes, int(max_bytes * _SOUND_SHARE)) - 2_000
+    sound = sound_bytes < max_bytes * _SOUND_SHARE
+    budget = max_bytes - sound_bytes * sound - _OVERHEAD_BYTES
     bits_per_second = 8 * budget / duration_s
     for scale in _SCALES:
         width, height = (side * scale for side in size)
@@ -135,31 +159,10 @@ def fit(clip: bytes, max_bytes: int) -> bytes:
             bits = int(bits_per_second * margin)
             if bits < _LEAST_BITS:
                 break
-            made = _again(clip, metadata, _Rate(bits, scale)).data
+            made = _again(clip, metadata, _Rate(bits, scale, sound)).data
             if len(made) <= max_bytes:
                 return made
     raise InputTooLong("This clip does not fit into the upload limit.")
-
-
-def stills(clip: bytes, count: int) -> list[Image.Image]:
-    """Return up to ``count`` frames from all over a clip, the first and the last among them.
-
-    Raises:
-        InvalidMedia: It is no video, or is damaged.
-    """
-    with _opened(clip) as source:
-        total = source.streams.video[0].frames or _counted(source)
-    wanted = evenly(total, count)
-    with _opened(clip) as source:
-        frames = enumerate(_decoded(source))
-        return [frame.to_image() for number, frame in frames if number in wanted]
-
-
-def evenly(total: int, count: int) -> set[int]:
-    """Return up to ``count`` numbers below ``total``, the first and the last among them."""
-    if total <= count or count < 2:
-        return set(range(min(total, count)))
-    return {round(step * (total - 1) / (count - 1)) for step in range(count)}
 
 
 # --------------------------------------------------------------------------- writing
@@ -170,6 +173,7 @@ def _written(
     fps: Fraction,
     metadata: Mapping[str, str],
     rate: _Rate,
+    colours: _Colours,
     sound: av.AudioStream | None = None,
 ) -> Clip:
     """Compress frames, and copy sound beside them."""
@@ -181,7 +185,8 @@ def _written(
         stream: Any = target.add_stream("libx264", rate=fps)
         stream.width, stream.height = first.width, first.height
         stream.pix_fmt = "yuv420p"
-        stream.options = {"preset": _PRESET}
+        colours.tell(stream.codec_context)
+        stream.options = dict(_CODEC)
         if rate.bits_per_second is None:
             stream.options |= {"crf": _CRF}
         else:  # the peak is held down too, so that the size comes out as reckoned
@@ -201,41 +206,30 @@ def _written(
 
 def _again(data: bytes, metadata: Mapping[str, str], rate: _Rate) -> Clip:
     """Decode a file and compress it anew, at a steady rate and with even sides."""
-    from av.error import FFmpegError
-
-    with _opened(data) as source, _opened(data) as other:
+    with opened(data) as source, opened(data) as other:
         stream = source.streams.video[0]
         fps = _fraction(float(stream.average_rate or 24))
-        sound = next(iter(other.streams.audio), None)
-        frames = _filtered(_decoded(source), stream, fps, rate.scale)
-        try:
-            return _written(frames, fps, metadata, rate, sound)
-        except (FFmpegError, ValueError) as error:
-            raise InvalidMedia(_DAMAGED) from error
-        except MemoryError as error:
-            raise OutOfMemory from error
+        sound = next(iter(other.streams.audio), None) if rate.sound else None
+        colours = _Colours.of(stream.codec_context)
+        frames = filtered(decoded(source), stream, fps, rate.scale)
+        return _written(frames, fps, metadata, rate, colours, sound)
 
 
 def _repacked(data: bytes, metadata: Mapping[str, str]) -> Clip:
     """Copy what is in a file into a new one, with the index first."""
-    from av.error import FFmpegError
-
     count = 0
-    try:
-        with _opened(data) as source, _new_file(metadata) as (target, file):
-            stream = source.streams.video[0]
-            sources: list[Any] = [stream, *source.streams.audio[:1]]
-            copies = {s.index: target.add_stream_from_template(s) for s in sources}
-            for packet in source.demux(sources):
-                if packet.dts is None:
-                    continue
-                count += packet.stream is stream
-                packet.stream = copies[packet.stream.index]
-                target.mux(packet)
-            fps = float(stream.average_rate or 24)
-            size = (stream.codec_context.width, stream.codec_context.height)
-    except (FFmpegError, ValueError) as error:
-        raise InvalidMedia(_DAMAGED) from error
+    with opened(data) as source, _new_file(metadata) as (target, file):
+        stream = source.streams.video[0]
+        sources: list[Any] = [stream, *source.streams.audio[:1]]
+        copies = {s.index: target.add_stream_from_template(s) for s in sources}
+        for packet in source.demux(sources):
+            if packet.dts is None:
+                continue
+            count += packet.stream is stream
+            packet.stream = copies[packet.stream.index]
+            target.mux(packet)
+        fps = float(stream.average_rate or 24)
+        size = (stream.codec_context.width, stream.codec_context.height)
     return Clip(file.getvalue(), *size, count, fps)
 
 
@@ -263,94 +257,6 @@ def _copy(sound: av.AudioStream, copied: Any, target: av.container.OutputContain
         if packet.dts is not None:
             packet.stream = copied
             target.mux(packet)
-
-
-# --------------------------------------------------------------------------- reading
-
-
-def _opened(data: bytes) -> av.container.InputContainer:
-    import av
-    from av.error import FFmpegError
-
-    options = {"format_whitelist": "mov,mp4,matroska,webm", "protocol_whitelist": ""}
-    try:
-        container = av.open(io.BytesIO(data), options=options, metadata_errors="replace")
-    except (FFmpegError, ValueError) as error:
-        raise InvalidMedia(_DAMAGED) from error
-    if not container.streams.video:
-        container.close()
-        raise InvalidMedia(_NO_PICTURES)
-    return container
-
-
-def _decoded(source: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-    from av.error import FFmpegError
-
-    source.streams.video[0].thread_type = "AUTO"
-    try:
-        for number, frame in enumerate(source.decode(video=0)):
-            if number >= _MAX_FRAMES:
-                raise InputTooLong("This clip is too long.")
-            yield frame
-    except FFmpegError as error:
-        raise InvalidMedia(_DAMAGED) from error
-
-
-def _filtered(
-    frames: Iterator[av.VideoFrame], stream: Any, fps: Fraction, scale: float
-) -> Iterator[av.VideoFrame]:
-    """Yield frames at a steady rate, of even sides, as yuv420p."""
-    from av.error import BlockingIOError as NeedsMore
-    from av.error import EOFError as EndOfFile
-    from av.filter import Graph
-
-    graph = Graph()
-    size = f"trunc(iw*{scale}/2)*2:trunc(ih*{scale}/2)*2"
-    if scale == 1.0:  # an odd side loses a line, and nothing is blurred
-        size = ""
-    steps = [
-        graph.add_buffer(template=stream, time_base=stream.time_base),
-        graph.add("fps", f"{fps.numerator}/{fps.denominator}"),
-        graph.add("scale", size) if size else graph.add("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0"),
-        graph.add("format", "yuv420p"),
-        graph.add("buffersink"),
-    ]
-    for one, other in pairwise(steps):
-        one.link_to(other)
-    graph.configure()
-
-    def out() -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                yield graph.vpull()
-            except (NeedsMore, EndOfFile):
-                return
-
-    for frame in frames:
-        graph.vpush(frame)
-        yield from out()
-    graph.vpush(None)
-    yield from out()
-
-
-def _times(source: av.container.InputContainer, stream: Any) -> list[int]:
-    """Return when the frames are shown, in order."""
-    return sorted(packet.pts for packet in source.demux(stream) if packet.pts is not None)
-
-
-def _steady(times: list[int]) -> bool:
-    """Whether frames follow each other at a constant rate, but for rounding."""
-    gaps = [after - before for before, after in pairwise(times)]
-    return bool(times) and (not gaps or max(gaps) - min(gaps) <= max(1, min(gaps) // 20))
-
-
-def _counted(source: av.container.InputContainer) -> int:
-    return sum(packet.size > 0 for packet in source.demux(source.streams.video[0]))
-
-
-def _sound_bytes(source: av.container.InputContainer) -> int:
-    sound = next(iter(source.streams.audio), None)
-    return 0 if sound is None else sum(packet.size for packet in source.demux(sound))
 
 
 def _even(frames: Iterable[Frame]) -> Iterator[Frame]:
