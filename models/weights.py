@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Protocol
 
 from models.catalog import (
     BundledSource,
@@ -31,10 +32,14 @@ from models.catalog import (
     ModelSpec,
     PackageSource,
     PathSource,
+    Weights,
 )
+from models.contracts import Modality
 from models.errors import ModelNotInstalled
 
 Tell = Callable[[str], None]
+
+_WITH_PICTURES = {Modality.IMAGE, Modality.VISION, Modality.VIDEO}
 
 _MANIFEST = ".sha256.json"
 """Checksums of a hub's files as they arrived, so that later damage shows."""
@@ -47,6 +52,31 @@ class PullFailed(Exception):
     """Weights could not be fetched; the message says why and what the owner can do."""
 
 
+class Places(Protocol):
+    """Where weights lie."""
+
+    def locate(self, spec: Weights) -> str: ...
+
+    def is_installed(self, spec: Weights) -> bool: ...
+
+    def cache_dir(self, spec: Weights) -> Path: ...
+
+
+def placed(spec: ModelSpec, places: Places, safety: Weights | None) -> ModelSpec:
+    """Return a row whose options say what only this machine knows.
+
+    Args:
+        spec: Of the catalogue.
+        places: Where weights lie here.
+        safety: The classifier of pictures, which backends that see or make some are told of as
+            ``safety_dir`` where it is installed. ``cache_dir`` is told to all.
+    """
+    told = {"cache_dir": str(places.cache_dir(spec))}
+    if safety and spec.modality in _WITH_PICTURES and places.is_installed(safety):
+        told["safety_dir"] = places.locate(safety)
+    return spec.model_copy(update={"options": {**spec.options, **told}})
+
+
 class WeightStore:
     """The weights below one folder.
 
@@ -57,7 +87,7 @@ class WeightStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def locate(self, spec: ModelSpec) -> str:
+    def locate(self, spec: Weights) -> str:
         """Return the file, folder or URL that the backend loads from.
 
         Raises:
@@ -65,25 +95,25 @@ class WeightStore:
         """
         if isinstance(spec.source, EndpointSource):
             if not _has_key(spec.source):
-                raise ModelNotInstalled(f"`{spec.id}` needs its API key. Tell the owner.")
+                raise ModelNotInstalled(f"`{spec.id}` needs its API key. {remedy(spec)}")
             return spec.source.url
         place = self._place(spec)
         if not place.exists():
-            raise ModelNotInstalled(f"`{spec.id}` is not installed here. {_remedy(spec)}")
+            raise ModelNotInstalled(f"`{spec.id}` is not installed here. {remedy(spec)}")
         return str(place)
 
-    def is_installed(self, spec: ModelSpec) -> bool:
+    def is_installed(self, spec: Weights) -> bool:
         """Whether ``locate`` would find it. Cheap: looks at the name, not into the files."""
         if isinstance(spec.source, EndpointSource):
             return _has_key(spec.source)
         return self._place(spec).exists()
 
-    def cache_dir(self, spec: ModelSpec) -> Path:
+    def cache_dir(self, spec: Weights) -> Path:
         """Return where a backend may keep a converted form; it changes with the source."""
         fingerprint = hashlib.sha256(spec.source.model_dump_json().encode()).hexdigest()[:12]
         return self.folder.absolute() / "converted" / f"{spec.id}-{fingerprint}"
 
-    def pull(self, spec: ModelSpec, progress: Tell) -> None:
+    def pull(self, spec: Weights, progress: Tell) -> None:
         """Fetch the weights unless they are there. Blocks; waits for another pull to end.
 
         Raises:
@@ -111,7 +141,7 @@ class WeightStore:
                 (part / "content").rename(root)
             progress(f"{spec.id}: installed in {time.monotonic() - begun:.0f} s")
 
-    def verify(self, spec: ModelSpec) -> list[str]:
+    def verify(self, spec: Weights) -> list[str]:
         """Hash the files and return what is wrong with them, as sentences; [] when all is well."""
         source = spec.source
         if not self.is_installed(spec):
@@ -124,7 +154,7 @@ class WeightStore:
             return _problems(self._root(source), _read_manifest(self._root(source)))
         return []
 
-    def remove(self, spec: ModelSpec) -> None:
+    def remove(self, spec: Weights) -> None:
         """Delete the weights and their converted form; other models of the same source lose them.
 
         What the owner put somewhere else is left alone.
@@ -141,7 +171,7 @@ class WeightStore:
             return folder / "packages" / f"{source.package}-{source.version}"
         return folder / "hub" / f"{source.repo.replace('/', '--')}-{source.revision[:12]}"
 
-    def _place(self, spec: ModelSpec) -> Path:
+    def _place(self, spec: Weights) -> Path:
         source = spec.source
         if isinstance(source, PackageSource):
             return self._root(source) / source.path
@@ -154,7 +184,7 @@ class WeightStore:
             return _bundled_folder(source) / source.path
         raise TypeError(source)
 
-    def _unfetched(self, spec: ModelSpec) -> str:
+    def _unfetched(self, spec: Weights) -> str:
         if self.is_installed(spec):
             return "already there"
         if isinstance(spec.source, EndpointSource):
@@ -184,7 +214,7 @@ class WeightStore:
         ) as name:
             yield Path(name)
 
-    def _check_room(self, spec: ModelSpec) -> None:
+    def _check_room(self, spec: Weights) -> None:
         free_mb = shutil.disk_usage(self.folder).free // 1_000_000
         need_mb = spec.download_mb * _ROOM_FACTOR
         if free_mb < need_mb:
@@ -298,9 +328,12 @@ def _origin(source: PackageSource | HubSource) -> str:
     return f"{source.repo} at {source.revision[:12]}"
 
 
-def _remedy(spec: ModelSpec) -> str:
+def remedy(spec: Weights) -> str:
+    """Return the sentence that says how the owner gets a model."""
     if isinstance(spec.source, PathSource):
         return "The owner has yet to put its files where the catalogue says."
     if isinstance(spec.source, BundledSource):
         return f"For the owner: {_extra(spec.source)}."
+    if isinstance(spec.source, EndpointSource):
+        return f"The owner has yet to set {spec.source.api_key_env}."
     return f"The owner gets it with `python -m bot models pull {spec.id}`."

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field
 from bot.engine.engine import Engine
 from bot.engine.job import Requester
 from bot.services.server_settings import ServerSettings
-from models.catalog import Catalog, ModelSpec, Profile
+from models.catalog import Catalog, EndpointSource, ModelSpec, Profile
 from models.contracts import Modality
 from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
-from models.weights import WeightStore
+from models.weights import WeightStore, remedy
 
 _NAMES = {
     Modality.TEXT: "Answering questions",
     Modality.SPEECH: "Speaking",
     Modality.TRANSCRIPTION: "Transcribing",
+    Modality.IMAGE: "Making pictures",
+    Modality.VISION: "Looking at pictures",
+    Modality.VIDEO: "Making clips",
 }
 
 
@@ -42,6 +45,8 @@ class Admission:
     ) -> ModelSpec:
         """Return the model that serves a request: the chosen one, the server's, or the profile's.
 
+        Where the profile has none, one that the owner fetched nevertheless.
+
         Args:
             modality: What is to be done.
             guild_id: 0 in a direct message.
@@ -57,13 +62,14 @@ class Admission:
         wanted = chosen or str(self.server_settings.get(f"{modality}.model", guild_id, channel_id))
         wanted = wanted or self.profile.defaults.get(modality, "")
         if not wanted:
-            raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
+            wanted = self._only_fetched(modality)
         spec = self.catalog.get(wanted)
         if spec.modality is not modality:
             raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
         if not self.weights.is_installed(spec):
             raise ModelNotInstalled(
-                f"{spec.name} is not installed here. `/models` shows the models that are."
+                f"{spec.name} is not installed here. `/models` shows the models that are. "
+                f"{remedy(spec)}"
             )
         return spec
 
@@ -107,6 +113,22 @@ class Admission:
         finally:
             self._entering[requester.user_id] -= 1
             self._entering += Counter()
+
+    def _only_fetched(self, modality: Modality) -> str:
+        """Return a model of this machine; a server's is never taken unasked: it may cost money."""
+        here = [
+            spec
+            for spec in self.catalog.of(modality)
+            if not isinstance(spec.source, EndpointSource)
+        ]
+        if ready := next(filter(self.weights.is_installed, here), None):
+            return ready.id
+        sentence = f"{_NAMES[modality]} has no model on this machine yet."
+        fetched = [spec for spec in here if spec.download_mb]
+        if not fetched:
+            raise ModelUnavailable(f"{sentence} Tell the owner.")
+        least = min(fetched, key=lambda spec: spec.memory_mb)
+        raise ModelNotInstalled(f"{sentence} {remedy(least)}")
 
     def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
         if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):

