@@ -123,6 +123,18 @@ def test_an_answer_that_is_cut_off_says_so(
     assert notices(events) == ["The answer was cut off at 16 tokens."]
 
 
+def test_an_answer_that_just_fits_is_whole(
+    talker: Talker, spec: MakeSpec, media: MakeMedia, control: ScratchControl
+) -> None:
+    handler = load(
+        spec(*TASKS, max_new_tokens=16), str(talker("smolvlm", *"abcdefghijklmno", END["smolvlm"])),
+        "cpu",
+    )  # fmt: skip
+    events = list(handler.run(VisionRequest((media(drawing("red", "circle")),)), control))
+    assert answer_of(events) == "abcdefghijklmno"
+    assert notices(events) == []
+
+
 @pytest.mark.parametrize(
     ("said", "text"), [(("No", " text", "."), ""), (("No", " text", " but"), "No text but")]
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from models.catalog import Catalog, ModelSpec
 from models.contracts import (
@@ -163,18 +163,32 @@ def test_a_picture_without_text_has_none(size: tuple[int, int], read: Read) -> N
     assert read(paper(*size, colour="#7090b0")) == PictureText("")
 
 
-@pytest.mark.parametrize(("size", "points"), [((130, 24), 16), ((660, 30), 20), ((90, 30), 20)])
-def test_reads_a_flat_picture_whose_text_touches_the_edges(
-    size: tuple[int, int], points: int, read: Read
+@pytest.mark.parametrize("text", ["OK", "7", "Hello, you", "A single long line, 2026."])
+@pytest.mark.parametrize(("points", "margin"), [(14, 1), (20, 0), (40, 0)])
+def test_reads_tiny_pictures_whose_text_touches_the_edges(
+    text: str, points: int, margin: int, read: Read
 ) -> None:
-    assert read(write(paper(*size), ["Hello, you"], (2, 1), points)).text == "Hello, you"
+    page = write(paper(1400, 200), [text], (50, 50), points)
+    left, top, right, bottom = ImageChops.invert(page).getbbox() or (0, 0, 1, 1)
+    picture = page.crop((left - margin, top - margin, right + margin, bottom + margin))
+    answer = read(picture)
+    assert answer.text == text
+    left, top, right, bottom = answer.lines[0].box
+    assert min(left, top, picture.width - right, picture.height - bottom) >= 0
+    assert left == pytest.approx(0, abs=points / 2)
+    assert top == pytest.approx(0, abs=points / 2)
+    assert right == pytest.approx(picture.width, abs=points / 2)
+    assert bottom == pytest.approx(picture.height, abs=points / 2)
 
 
-def test_finds_small_text_on_a_large_picture(read: Read) -> None:
+def test_finds_small_text_on_a_large_picture(read: Read, handler: VisionHandler) -> None:
     picture = write(paper(3800, 2100), PARAGRAPH, (2000, 1500), 26)
     answer = read(picture)
     assert character_error_rate("\n".join(PARAGRAPH), answer.text) <= 0.02
     assert answer.lines[0].box[0] == pytest.approx(2000, abs=16)
+    searched = handler._reader._models[0]._detector  # type: ignore[attr-defined]
+    assert searched.preprocess_op.limit_type == "max"
+    assert searched.preprocess_op.limit_side_len == 1964  # half, with its border
 
 
 def test_several_pictures_are_answered_in_their_order(
