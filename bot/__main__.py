@@ -134,17 +134,24 @@ def _models_list(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _models_pull(settings: Settings, options: argparse.Namespace) -> int:
-    from models.weights import PullFailed
+    from models.hub import PullFailed
 
     catalog, store = _open_models(settings)
     chosen = list(map(catalog.weights, options.id)) or catalog.needed_by(settings.profile)
+    code = OK
     for spec in chosen:
         try:
-            store.pull(spec, lambda line: print(line, flush=True))
+            store.pull(spec, _say)
         except PullFailed as error:
             print(error, file=sys.stderr)
-            return FAILED
-    return OK
+            code = FAILED
+    return code
+
+
+def _say(line: str) -> None:
+    """Print a line; on a terminal, a bar that grows takes the place of the one before."""
+    grows = line.endswith(" %") and not line.endswith("100 %") and sys.stdout.isatty()
+    print(line, end="\r" if grows else "\n", flush=True)
 
 
 def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
@@ -172,6 +179,8 @@ def _models_verify(settings: Settings, options: argparse.Namespace) -> int:
         problems = store.verify(spec)
         print(f"{spec.id}: {'; '.join(problems) or 'fine'}")
         code = FAILED if problems else code
+    if code is FAILED:
+        print("\nWhat is damaged is mended by `models remove ID` and `models pull ID`.")
     return code
 
 

@@ -23,7 +23,7 @@ import psutil
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog, ModelSpec, Profile, Weights
-from models.weights import WeightStore
+from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
     import discord
@@ -98,7 +98,7 @@ def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
     hardware = read_hardware()
     yield from check_hardware(hardware, catalog, settings.profile)
     yield from check_models(needed, store)
-    missing_mb = sum(spec.download_mb for spec in needed if not store.is_installed(spec))
+    missing_mb = sum(room_mb(spec) for spec in needed if not store.is_installed(spec))
     yield check_disk(settings, missing_mb)
     yield check_database(settings)
     yield from check_discord(settings, offline=offline)
@@ -200,7 +200,7 @@ def check_disk(settings: Settings, missing_mb: int) -> Check:
         return Check(Level.FAIL, "disk", f"{folder} cannot be written", remedy)
     free_mb = shutil.disk_usage(there).free // 1_000_000
     finding = f"{free_mb} MB free in {folder}"
-    if free_mb < _SPARE_DISK_MB + 3 * missing_mb:
+    if free_mb < _SPARE_DISK_MB + missing_mb:
         remedy = "Free some, or set SEXTANT_DATA_DIR to a larger disk."
         return Check(
             Level.FAIL if free_mb < _SPARE_DISK_MB else Level.WARN, "disk", finding, remedy

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.contracts import Modality
 from models.errors import ModelUnavailable
@@ -75,12 +75,26 @@ class PathSource(_Row):
 
 
 class HubSource(_Row):
-    """A repository of a model hub at a pinned revision (40 hexadecimal digits)."""
+    """A repository of a model hub at a pinned revision (40 hexadecimal digits).
+
+    Attributes:
+        repo: ``owner/name``.
+        revision: The commit.
+        files: Names or patterns of the files to fetch; empty for all.
+        convert_pickles: The weights are pickled: convert them once, right after the pull.
+    """
 
     kind: Literal["hub"] = "hub"
     repo: str
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     files: tuple[str, ...] = ()
+    convert_pickles: bool = False
+
+    @model_validator(mode="after")
+    def _pickles_are_converted(self) -> HubSource:
+        if any(name.endswith("pytorch_model.bin") for name in self.files) != self.convert_pickles:
+            raise ValueError("convert_pickles goes with pytorch_model.bin among files")
+        return self
 
 
 class EndpointSource(_Row):

