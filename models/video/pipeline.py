@@ -116,6 +116,8 @@ def _abilities(pipe: Any, options: ClipOptions, from_picture: Any) -> ClipAbilit
     if "ImageToVideo" in type(pipe).__name__:
         first_frame = "must"
     step = _named(pipe, "vae_scale_factor_temporal", "vae_temporal_compression_ratio") or 1
+    if type(pipe.vae).__name__ == "AutoencoderKLCogVideoX":
+        step *= 2  # it decodes latents in pairs, and gives other counts than asked for in between
     return ClipAbilities(still, step, denoiser.config.get("motion_max_seq_length"), first_frame)
 
 
