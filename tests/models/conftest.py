@@ -30,7 +30,7 @@ def packaged() -> Callable[[str], tuple[ModelSpec, str]]:
     def fetch(model_id: str) -> tuple[ModelSpec, str]:
         spec = catalog.get(model_id)
         store.pull(spec, print)
-        return placed(spec, store, None), store.locate(spec)
+        return placed(spec, store, {}), store.locate(spec)
 
     return fetch
 
