@@ -27,8 +27,14 @@ $(VENV)/.%: pyproject.toml
 	  | awk '$(PROGRESS)' || { tail -n 20 $(VENV)/install.log; exit 1; }
 	@touch $@
 
-models:
+WEIGHTS := $(or $(SEXTANT_WEIGHTS_DIR),$(or $(SEXTANT_DATA_DIR),data)/models)/.prepared
+
+models: $(WEIGHTS)
+
+$(WEIGHTS): pyproject.toml config/profiles.toml $(wildcard config/models/*.toml)
 	@$(BIN)/python -m bot models pull
+	@$(BIN)/python -m bot models prepare
+	@touch $@
 
 demo: $(VENV)/.demo models      ## try the bot in your browser, without Discord; ONCE=1 plays the tour and ends
 	@$(BIN)/python -m bot demo $(if $(filter-out 0,$(ONCE)),--once)

@@ -28,7 +28,7 @@ from bot.engine.worker import JobControl, installed_backend
 from bot.settings import CONFIG_FOLDER, EngineSettings, read_settings
 from models.catalog import Catalog, ModelSpec
 from models.contracts import Finished, HandlerEvent, MediaInput, Request
-from models.weights import WeightStore
+from models.weights import WeightStore, placed
 
 THREADS = 1
 TEXT, SPEECH, TRANSCRIPTION = "smollm2-135m", "hibari", "whisper-tiny-en"
@@ -153,5 +153,4 @@ def peak_mb(pid: int) -> float:
 
 
 def _with_cache(spec: ModelSpec) -> ModelSpec:
-    options = {**spec.options, "cache_dir": str(weights().cache_dir(spec))}
-    return spec.model_copy(update={"options": options})
+    return placed(spec, weights(), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.settings import CONFIG_FOLDER, Settings, SettingsError, read_settings
-from models.catalog import Catalog, CatalogError, backend_entry_point
+from models.catalog import Catalog, CatalogError, ModelSpec, backend_entry_point
 from models.errors import HandlerError, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -121,43 +121,49 @@ def _open_models(settings: Settings) -> tuple[Catalog, WeightStore]:
 
 def _models_list(settings: Settings, _: argparse.Namespace) -> int:
     catalog, store = _open_models(settings)
-    defaults = set(catalog.profile(settings.profile).defaults.values())
-    for spec in catalog.all():
+    defaults = {spec.id for spec in catalog.of_profile(settings.profile)}
+    for spec in catalog.everything():
         mark = "installed" if store.is_installed(spec) else "-"
-        star = "*" if spec.id in defaults else " "
+        star = "*" if spec.id in defaults or spec is catalog.safety else " "
         size = f"{spec.download_mb} MB" if spec.download_mb else ""
-        print(f"{star} {spec.modality:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
+        kind = spec.modality if isinstance(spec, ModelSpec) else "safety"
+        print(f"{star} {kind:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
         print(f"    {spec.description}")
-    print(f"\n* default of the profile `{settings.profile}`")
+    print(f"\n* fetched for the profile `{settings.profile}`")
     return OK
 
 
 def _models_pull(settings: Settings, options: argparse.Namespace) -> int:
-    from models.weights import PullFailed
+    from models.hub import PullFailed
 
     catalog, store = _open_models(settings)
-    ids = options.id or list(catalog.profile(settings.profile).defaults.values())
-    for spec in map(catalog.get, ids):
+    chosen = list(map(catalog.weights, options.id)) or catalog.needed_by(settings.profile)
+    code = OK
+    for spec in chosen:
         try:
-            store.pull(spec, lambda line: print(line, flush=True))
+            store.pull(spec, _say)
         except PullFailed as error:
             print(error, file=sys.stderr)
-            return FAILED
-    return OK
+            code = FAILED
+    return code
+
+
+def _say(line: str) -> None:
+    """Print a line; on a terminal, a bar that grows takes the place of the one before."""
+    grows = line.endswith(" %") and not line.endswith("100 %") and sys.stdout.isatty()
+    print(line, end="\r" if grows else "\n", flush=True)
 
 
 def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
+    from models.weights import placed
+
     catalog, store = _open_models(settings)
-    ids = options.id or list(catalog.profile(settings.profile).defaults.values())
-    for spec in map(catalog.get, ids):
+    for spec in list(map(catalog.get, options.id)) or catalog.of_profile(settings.profile):
         begun = time.monotonic()
         location, load = store.locate(spec), backend_entry_point(spec.backend).load()
         print(f"{spec.id}: loading", flush=True)
-        cache = {"cache_dir": str(store.cache_dir(spec))}
         try:
-            load(
-                spec.model_copy(update={"options": {**spec.options, **cache}}), location, "cpu"
-            ).close()
+            load(placed(spec, store, catalog.safety), location, "cpu").close()
         except HandlerError as error:
             print(f"{spec.id}: {error}\n{error.__cause__ or ''}", file=sys.stderr)
             return FAILED
@@ -167,18 +173,20 @@ def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
 
 def _models_verify(settings: Settings, options: argparse.Namespace) -> int:
     catalog, store = _open_models(settings)
-    ids = options.id or [spec.id for spec in catalog.all() if store.is_installed(spec)]
+    installed = filter(store.is_installed, catalog.everything())
     code = OK
-    for spec in map(catalog.get, ids):
+    for spec in list(map(catalog.weights, options.id)) or installed:
         problems = store.verify(spec)
         print(f"{spec.id}: {'; '.join(problems) or 'fine'}")
         code = FAILED if problems else code
+    if code is FAILED:
+        print("\nWhat is damaged is mended by `models remove ID` and `models pull ID`.")
     return code
 
 
 def _models_remove(settings: Settings, options: argparse.Namespace) -> int:
     catalog, store = _open_models(settings)
-    for spec in map(catalog.get, options.id):
+    for spec in map(catalog.weights, options.id):
         store.remove(spec)
         print(f"{spec.id}: removed")
     return OK

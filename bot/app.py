@@ -190,7 +190,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         recipes=recipes,
         live=live,
         jobs=jobs,
-        house_rules=HouseRules(catalog, ground.weights, server_settings),
+        house_rules=HouseRules(admission),
     )
     return Services(
         settings=settings,

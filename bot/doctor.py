@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -22,8 +22,8 @@ import psutil
 
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog, ModelSpec, Profile
-from models.weights import WeightStore
+from models.catalog import Catalog, ModelSpec, Profile, Weights
+from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
     import discord
@@ -34,7 +34,14 @@ _SPARE_DISK_MB: Final = 1000
 _LIBRARIES: Final = {
     "onnxruntime-genai": ("onnxruntime_genai", "onnx", "onnx_ir", "transformers", "gguf"),
     "transformers": ("torch", "transformers", "accelerate", "gguf"),
-    "openai": ("aiohttp",),
+    "openai": ("openai",),
+    "diffusers": ("torch", "diffusers", "transformers", "accelerate", "PIL"),
+    "openai-images": ("openai", "PIL"),
+    "transformers-vision": ("torch", "torchvision", "transformers", "PIL"),
+    "rapidocr": ("rapidocr", "onnxruntime", "PIL"),
+    "diffusers-video": ("torch", "diffusers", "transformers", "accelerate", "PIL"),
+    "openai-video": ("openai", "PIL"),
+    "google-video": ("google.genai", "PIL"),
     "coqui": ("torch", "TTS", "six", "torchcodec"),
     "hibari": ("onnxruntime", "numpy"),
     "faster-whisper": ("faster_whisper", "ctranslate2"),
@@ -85,14 +92,13 @@ def main(settings: Settings, *, offline: bool = False) -> int:
 
 def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
     catalog = Catalog.read(CONFIG_FOLDER)
-    profile = catalog.profile(settings.profile)
     store = WeightStore(settings.models_dir)
-    chosen = [catalog.get(model_id) for model_id in profile.defaults.values()]
+    chosen, needed = catalog.of_profile(settings.profile), catalog.needed_by(settings.profile)
     yield from check_libraries(chosen)
     hardware = read_hardware()
     yield from check_hardware(hardware, catalog, settings.profile)
-    yield from check_models(chosen, store)
-    missing_mb = sum(spec.download_mb for spec in chosen if not store.is_installed(spec))
+    yield from check_models(needed, store)
+    missing_mb = sum(room_mb(spec) for spec in needed if not store.is_installed(spec))
     yield check_disk(settings, missing_mb)
     yield check_database(settings)
     yield from check_discord(settings, offline=offline)
@@ -112,9 +118,16 @@ def check_libraries(specs: list[ModelSpec]) -> Iterator[Check]:
     yield Check(Level.OK, "packages", found)
     for spec in specs:
         needed = _LIBRARIES.get(spec.backend, ())  # a backend of the owner's knows for itself
-        if missing := [name for name in needed if find_spec(name) is None]:
+        if missing := [name for name in needed if not _is_there(name)]:
             finding = f"{spec.id} needs {', '.join(missing)}"
             yield Check(Level.FAIL, "packages", finding, f"pip install -e '.[{spec.modality}]'")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
 
 
 def read_hardware() -> Hardware:
@@ -142,9 +155,11 @@ def _gpus() -> Iterator[tuple[str, int]]:
 
 def propose(hardware: Hardware, profiles: Mapping[str, Profile]) -> str:
     """Name the profile that makes the most of a machine."""
-    gpu, cpu = profiles.get("gpu-8gb"), profiles.get("cpu")
-    if gpu and any(memory_mb >= gpu.memory_mb for _, memory_mb in hardware.gpus):
-        return "gpu-8gb"
+    largest_mb = max((memory_mb for _, memory_mb in hardware.gpus), default=0)
+    for name in ("gpu-24gb", "gpu-8gb"):
+        if name in profiles and largest_mb >= profiles[name].memory_mb:
+            return name
+    cpu = profiles.get("cpu")
     if cpu and hardware.memory_mb >= 2 * cpu.memory_mb and hardware.cores >= 4:
         return "cpu"
     return "embedded"
@@ -164,14 +179,16 @@ def check_hardware(hardware: Hardware, catalog: Catalog, chosen: str) -> Iterato
         yield Check(Level.OK, "profile", f"`{chosen}`: {profile.description}", remedy)
 
 
-def check_models(specs: list[ModelSpec], store: WeightStore) -> Iterator[Check]:
-    """The profile's models are there."""
+def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check]:
+    """The profile's models are there, and the classifier that looks at pictures."""
     for spec in specs:
         if store.is_installed(spec):
-            yield Check(Level.OK, "model", f"{spec.id} for {spec.modality}")
+            purpose = spec.modality if isinstance(spec, ModelSpec) else "the safety of pictures"
+            yield Check(Level.OK, "model", f"{spec.id} for {purpose}")
             continue
         remedy = f"python -m bot models pull {spec.id}"
-        yield Check(Level.FAIL, "model", f"{spec.id} is not installed", remedy)
+        level = Level.FAIL if isinstance(spec, ModelSpec) else Level.WARN
+        yield Check(level, "model", f"{spec.id} is not installed", remedy)
 
 
 def check_disk(settings: Settings, missing_mb: int) -> Check:
@@ -183,7 +200,7 @@ def check_disk(settings: Settings, missing_mb: int) -> Check:
         return Check(Level.FAIL, "disk", f"{folder} cannot be written", remedy)
     free_mb = shutil.disk_usage(there).free // 1_000_000
     finding = f"{free_mb} MB free in {folder}"
-    if free_mb < _SPARE_DISK_MB + 3 * missing_mb:
+    if free_mb < _SPARE_DISK_MB + missing_mb:
         remedy = "Free some, or set SEXTANT_DATA_DIR to a larger disk."
         return Check(
             Level.FAIL if free_mb < _SPARE_DISK_MB else Level.WARN, "disk", finding, remedy

@@ -96,9 +96,9 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 def _warn_of_missing_models(app: App) -> None:
     services = app.services
-    for model_id in services.catalog.profile(services.settings.profile).defaults.values():
-        if not services.weights.is_installed(services.catalog.get(model_id)):
-            log.warning("%s is not installed: python -m bot models pull %s", model_id, model_id)
+    for spec in services.catalog.needed_by(services.settings.profile):
+        if not services.weights.is_installed(spec):
+            log.warning("%s is not installed: python -m bot models pull %s", spec.id, spec.id)
 
 
 def _refuse(sentence: str) -> int:

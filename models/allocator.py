@@ -1,6 +1,6 @@
 """The C library's allocator, told to keep a worker's memory level.
 
-This module owns that one switch. It does nothing where the C library is not glibc.
+This module owns its switches. It does nothing where the C library is not glibc.
 """
 
 from __future__ import annotations
@@ -20,3 +20,10 @@ def give_back_large_blocks() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Give what was freed back to the system: a model that went would count against the next."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.contracts import Modality
 from models.errors import ModelUnavailable
@@ -75,12 +75,26 @@ class PathSource(_Row):
 
 
 class HubSource(_Row):
-    """A repository of a model hub at a pinned revision (40 hexadecimal digits)."""
+    """A repository of a model hub at a pinned revision (40 hexadecimal digits).
+
+    Attributes:
+        repo: ``owner/name``.
+        revision: The commit.
+        files: Names or patterns of the files to fetch; empty for all.
+        convert_pickles: The weights are pickled: convert them once, right after the pull.
+    """
 
     kind: Literal["hub"] = "hub"
     repo: str
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     files: tuple[str, ...] = ()
+    convert_pickles: bool = False
+
+    @model_validator(mode="after")
+    def _pickles_are_converted(self) -> HubSource:
+        if any(name.endswith("pytorch_model.bin") for name in self.files) != self.convert_pickles:
+            raise ValueError("convert_pickles goes with pytorch_model.bin among files")
+        return self
 
 
 class EndpointSource(_Row):
@@ -98,21 +112,47 @@ Source = Annotated[
 ]
 
 
-class ModelSpec(_Row):
-    """One row of the catalogue.
+Proof = Literal["real weights", "tiny checkpoint", "loopback server"]
+"""How a row is proven: by its very weights, by a small checkpoint of the same architecture that its
+backend loads, or by a server on the loopback address that speaks its provider's API."""
+
+
+class Weights(_Row):
+    """What can be fetched, checked and removed.
 
     Attributes:
         id: Stable name that settings and recipes keep, such as ``smollm2-135m``.
         name: What members read.
-        modality: What it does.
-        backend: Entry point of the library that runs it.
         source: Where the weights come from.
         licence: SPDX name, or the licence's own.
         commercial_use: Whether the licence allows it.
-        languages: BCP 47 codes; empty for any.
         memory_mb: What a worker needs with it loaded, in MiB.
-        load_s: Typical time to load it, in seconds.
         download_mb: What ``models pull`` fetches, in MB; 0 when there is nothing to fetch.
+        description: One sentence for members.
+        family: Models of one architecture share it; the name where none is given.
+        proven: How tests prove it; the catalogue that ships says so of every row.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    name: str
+    source: Source
+    licence: str
+    commercial_use: bool
+    memory_mb: Annotated[int, Field(ge=1)]
+    download_mb: Annotated[int, Field(ge=0)] = 0
+    description: str = ""
+    family: str = ""
+    proven: Proof | None = None
+
+
+class ModelSpec(Weights):
+    """One model of the catalogue.
+
+    Attributes:
+        modality: What it does.
+        backend: Entry point of the library that runs it.
+        languages: BCP 47 codes; empty for any.
+        load_s: Typical time to load it, in seconds.
         context_tokens: Text only: length of the context.
         max_input_s: Transcription only: longest sound, in seconds.
         capabilities: Options beyond the plain ones, such as ``translate``, ``word_timestamps``,
@@ -121,22 +161,14 @@ class ModelSpec(_Row):
         options: Load-time options of the backend.
     """
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-    name: str
     modality: Modality
     backend: str
-    source: Source
-    licence: str
-    commercial_use: bool
     languages: tuple[str, ...] = ()
-    memory_mb: Annotated[int, Field(ge=1)]
     load_s: Annotated[float, Field(gt=0)]
-    download_mb: Annotated[int, Field(ge=0)] = 0
     context_tokens: int = 2048
     max_input_s: float = 4 * 3600.0
     capabilities: frozenset[str] = frozenset()
     voices: tuple[str, ...] = ()
-    description: str = ""
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 
@@ -149,11 +181,23 @@ class Profile(_Row):
 
 
 class Catalog:
-    """All rows and profiles, read once."""
+    """All rows and profiles, read once.
 
-    def __init__(self, models: Iterable[ModelSpec], profiles: Mapping[str, Profile]) -> None:
+    Args:
+        models: In the order in which they are shown.
+        profiles: By name.
+        safety: The classifier of pictures; see ``models.image.safety``.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[ModelSpec],
+        profiles: Mapping[str, Profile],
+        safety: Weights | None = None,
+    ) -> None:
         self._models = {model.id: model for model in models}
         self.profiles = dict(profiles)
+        self.safety = safety
         for name, profile in self.profiles.items():
             for modality, model_id in profile.defaults.items():
                 if self.get(model_id).modality is not modality:
@@ -163,14 +207,23 @@ class Catalog:
     def read(cls, folder: Path) -> Catalog:
         """Read ``<folder>/models/*.toml`` and ``<folder>/profiles.toml``.
 
+        A file has rows of models, or the section ``safety``.
+
         Raises:
             CatalogError: A file is not TOML, or a row does not fit.
         """
         models: list[ModelSpec] = []
+        safety: Weights | None = None
         for file in sorted((folder / "models").glob("*.toml")):
-            models += (_checked(ModelSpec, row, file) for row in _toml(file).get("model", []))
+            tables = _toml(file)
+            models += (_checked(ModelSpec, row, file) for row in tables.pop("model", []))
+            if "safety" in tables:
+                safety = _checked(Weights, tables.pop("safety"), file)
+            if tables:
+                raise CatalogError(f"{file}: unknown: {', '.join(tables)}")
         file = folder / "profiles.toml"
-        return cls(models, {name: _checked(Profile, t, file) for name, t in _toml(file).items()})
+        profiles = {name: _checked(Profile, t, file) for name, t in _toml(file).items()}
+        return cls(models, profiles, safety)
 
     def get(self, model_id: str) -> ModelSpec:
         """Return a model.
@@ -203,7 +256,37 @@ class Catalog:
             model.model_copy(update={"max_input_s": min(model.max_input_s, max_input_s)})
             for model in self._models.values()
         )
-        return Catalog(models, self.profiles)
+        return Catalog(models, self.profiles, self.safety)
+
+    def of_profile(self, name: str) -> list[ModelSpec]:
+        """Return the default models of a profile.
+
+        Raises:
+            CatalogError: There is none of that name.
+        """
+        return [self.get(model_id) for model_id in self.profile(name).defaults.values()]
+
+    def needed_by(self, profile: str) -> list[Weights]:
+        """Return what is fetched for a profile: its models, and the classifier of pictures.
+
+        Raises:
+            CatalogError: There is none of that name.
+        """
+        return [*self.of_profile(profile), *([self.safety] if self.safety else [])]
+
+    def weights(self, item_id: str) -> Weights:
+        """Return a model, or the classifier of pictures, by its id.
+
+        Raises:
+            ModelUnavailable: There is none of that name.
+        """
+        if self.safety and item_id == self.safety.id:
+            return self.safety
+        return self.get(item_id)
+
+    def everything(self) -> list[Weights]:
+        """Return every model and the classifier of pictures."""
+        return [*self._models.values(), *([self.safety] if self.safety else [])]
 
     def of(self, modality: Modality) -> list[ModelSpec]:
         """Return the models of a modality, in the order of the files."""

@@ -1,8 +1,7 @@
 """What all backends share whose models run on somebody else's server.
 
-This module owns the key, the client and the sentences about remote servers that speak OpenAI's
-API. It must not know what is asked of them, nor read a key from anywhere but the variable that the
-catalogue names.
+This module owns the key, OpenAI's client and the sentences about remote servers. It must not know
+what is asked of them, nor read a key from anywhere but the variable that the catalogue names.
 """
 
 from __future__ import annotations
@@ -37,7 +36,11 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 _TOO_LONG: Final = re.compile(
     r"context.?(length|size|window)|maximum context|too long|too many tokens", re.IGNORECASE
 )
-_UNSAFE: Final = re.compile(r"content.?(filter|policy|management)|moderation|safety", re.IGNORECASE)
+_KEY: Final = re.compile(r"api.?key", re.IGNORECASE)
+_UNSAFE: Final = re.compile(
+    r"content.?(filter|policy|management)|moderation|safety|responsible ai|usage guidelines",
+    re.IGNORECASE,
+)
 
 
 def endpoint_of(spec: ModelSpec) -> EndpointSource:
@@ -102,10 +105,22 @@ def translate(error: openai.OpenAIError) -> HandlerError:
     if isinstance(error, openai.APIConnectionError):  # also a time-out
         return BackendUnreachable()
     if isinstance(error, openai.APIStatusError):
-        return _of_status(error)
+        return refusal_of(error.status_code, error.code or "", error.message)
     if isinstance(error, openai.APIError):
-        return _of_message(f"{error.code} {error.message}") or BackendError()
+        return reason_of(f"{error.code} {error.message}") or BackendError()
     return BackendError()
+
+
+def translate_google(error: Exception) -> HandlerError:
+    """Return the error that fits what Google's SDK raised; see ``translate``."""
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.genai.errors import APIError
+
+    if isinstance(error, APIError):
+        return refusal_of(error.code, error.status or "", error.message or "")
+    if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
+        return refusal_of(401, "", "")
+    return BackendError() if isinstance(error, ValueError) else BackendUnreachable()
 
 
 def wait_asked_for(error: openai.APIStatusError) -> float | None:
@@ -125,24 +140,32 @@ def unsupported_parameter(error: openai.APIStatusError) -> str | None:
     return error.param if refused else None
 
 
-def _of_status(error: openai.APIStatusError) -> HandlerError:
-    if error.status_code in (401, 403):
+def refusal_of(status: int, code: str, message: str) -> HandlerError:
+    """Return the error that fits a server's answer.
+
+    Args:
+        status: HTTP status, 400 or above.
+        code: The server's own name of the error, "" where it has none.
+        message: What it says; it is looked at, and never shown.
+    """
+    if status in (401, 403) or (status == 400 and _KEY.search(message)):
         return BackendRefused("The model's server refused the bot's key. Tell the owner.")
-    if error.status_code == 404:
+    if status in (404, 410):
         return ModelUnavailable("The model's server does not have this model. Tell the owner.")
-    if error.code == "insufficient_quota" or error.status_code == 402:
+    if code == "insufficient_quota" or status == 402:
         return BackendRefused("The quota at the model's server is used up. Tell the owner.")
-    if error.status_code == 429:
+    if status == 429:
         return BackendRefused("The model's server is too busy. Please try again in a minute.")
-    if error.status_code in (408, 502, 503, 504):
+    if status in (408, 502, 503, 504):
         return BackendUnreachable()
-    if error.status_code < 500:
-        found = _of_message(f"{error.code} {error.message}")
+    if status < 500:
+        found = reason_of(f"{code} {message}")
         return found or BackendRefused("The model's server did not accept this request.")
     return BackendError("The model's server failed. Please try again.")
 
 
-def _of_message(text: str) -> HandlerError | None:
+def reason_of(text: str) -> HandlerError | None:
+    """Return the error that a server's words stand for, if they are known."""
     if _TOO_LONG.search(text):
         return InputTooLong()
     if _UNSAFE.search(text):

@@ -174,7 +174,8 @@ def _duration_of(
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base), measured
     if container.duration is not None:
-        return container.duration / 1_000_000, measured
+        # The pictures of a video may go on for longer than its sound.
+        return container.duration / 1_000_000, measured and not container.streams.video
     return _counted(container, stream), True
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+E = TypeVar("E")
 
 
 class Stopped(Exception):
@@ -62,3 +64,17 @@ class StepThread:
     def close(self) -> None:
         """End the thread."""
         self._executor.shutdown()
+
+
+def relayed(
+    steps: Generator[T, None, R], events: Callable[[T], Iterable[E]]
+) -> Generator[E, None, R]:
+    """Yield what is to be told of each step; the value is that of ``steps``."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as ended:
+                value: R = ended.value
+                return value
+            yield from events(step)

@@ -9,6 +9,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from models.allocator import give_back_freed_memory
 from models.errors import BackendError, HandlerError, ModelLoadFailed, OutOfMemory
 
 _RAISED = (
@@ -45,3 +46,4 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    give_back_freed_memory()

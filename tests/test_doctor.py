@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bot import doctor
 from bot.doctor import Hardware, Level
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog
+from models.catalog import BACKEND_GROUP, Catalog
 from models.weights import WeightStore
 
 
@@ -33,7 +34,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         (Hardware(8, 16_000, ()), "cpu"),
         (Hardware(8, 16_000, (("GT 710", 2_000),)), "cpu"),
         (Hardware(2, 8_000, (("RTX 4060", 8_588),)), "gpu-8gb"),
-        (Hardware(2, 8_000, (("GT 710", 2_000), ("RTX 4090", 24_000))), "gpu-8gb"),
+        (Hardware(2, 8_000, (("GT 710", 2_000), ("RTX 4090", 24_000))), "gpu-24gb"),
+        (Hardware(2, 8_000, (("RTX 4080", 17_171),)), "gpu-8gb"),
     ],
 )
 def test_the_profile_suits_the_machine(catalog: Catalog, hardware: Hardware, proposed: str) -> None:
@@ -74,6 +76,15 @@ def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: 
     assert check.remedy == "python -m bot models pull hibari"
 
 
+def test_without_the_classifier_of_pictures_the_bot_still_serves(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    assert catalog.safety
+    [check] = doctor.check_models([catalog.safety], WeightStore(tmp_path))
+    assert check.level is Level.WARN
+    assert check.remedy == "python -m bot models pull open-nsfw"
+
+
 def test_missing_libraries_name_their_extra(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +96,12 @@ def test_missing_libraries_name_their_extra(
 
 
 def test_every_backend_says_what_it_imports(catalog: Catalog) -> None:
-    assert {spec.backend for spec in catalog.all()} == set(doctor._LIBRARIES)
+    ours = {
+        entry.name
+        for entry in entry_points(group=BACKEND_GROUP)
+        if entry.value.startswith("models.")
+    }
+    assert {spec.backend for spec in catalog.all()} <= ours == set(doctor._LIBRARIES)
 
 
 def test_a_full_disk_blocks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +119,7 @@ def test_what_has_yet_to_be_fetched_counts(
     usage = doctor.shutil.disk_usage("/")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
     assert doctor.check_disk(settings, 0).level is Level.OK
-    assert doctor.check_disk(settings, 1000).level is Level.WARN
+    assert doctor.check_disk(settings, 3000).level is Level.WARN
 
 
 def test_a_file_in_the_way_of_the_data_blocks(settings: Settings) -> None:

@@ -49,7 +49,7 @@ def upload_limit(channel: object) -> int:
 
 
 async def opened(file: File, spool_dir: Path, limit: int) -> Upload:
-    """Return a file ready to be sent; a picture that is too large becomes one that fits.
+    """Return a file ready to be sent; a picture or clip that is too large becomes one that fits.
 
     Raises:
         FileNotFoundError: It is gone from the spool.
@@ -81,4 +81,10 @@ def _fit_picture(path: Path, limit: int) -> tuple[bytes, str]:
     return fit_bytes(open_picture(path), limit, said_by(path))
 
 
-_FITS: dict[str, Fit] = {"image": _fit_picture}
+def _fit_clip(path: Path, limit: int) -> tuple[bytes, str]:
+    from models.video.mp4 import MP4, fit
+
+    return fit(path.read_bytes(), limit), MP4
+
+
+_FITS: dict[str, Fit] = {"image": _fit_picture, "video": _fit_clip}

@@ -65,7 +65,7 @@ async def _interruptible(demo: Coroutine[Any, Any, int]) -> int:
 def _look_at_models(settings: Settings) -> str:
     """Return what is missing, or "" after telling of what takes long the first time."""
     catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(settings.models_dir)
-    defaults = [catalog.get(each) for each in catalog.profile(settings.profile).defaults.values()]
+    defaults = catalog.of_profile(settings.profile)
     missing = [spec.id for spec in defaults if not store.is_installed(spec)]
     if missing:
         return f"Weights of {', '.join(missing)} are missing. Fetch them: python -m bot models pull"

@@ -15,7 +15,7 @@ from typing import Any
 from bot.engine.attempt import Attempt
 from bot.engine.durations import Durations
 from bot.engine.feed import Feeds, Sight
-from bot.engine.fleet import Fleet, Weights
+from bot.engine.fleet import Fleet
 from bot.engine.job import (
     Job,
     JobState,
@@ -43,6 +43,7 @@ from models.errors import (
     ResourceExhausted,
     WorkerCrashed,
 )
+from models.weights import Places
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Engine:
         settings: EngineSettings,
         *,
         catalog: Catalog,
-        weights: Weights,
+        weights: Places,
         journal: Journal,
         spool: Spool,
         present: Present,
@@ -80,7 +81,9 @@ class Engine:
         self._spool = spool
         self._present = present
         self._durations = Durations()
-        self._fleet = Fleet(settings, weights, self._durations, start_worker, self._dispatch)
+        self._fleet = Fleet(
+            settings, weights, catalog.safety, self._durations, start_worker, self._dispatch
+        )
         self._scheduler = Scheduler(catalog, self._fleet.residency, self._durations)
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -22,15 +20,8 @@ from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
 from bot.settings import EngineSettings
-from models.catalog import ModelSpec
-
-
-class Weights(Protocol):
-    """Where weights are found."""
-
-    def locate(self, spec: ModelSpec) -> str: ...
-
-    def cache_dir(self, spec: ModelSpec) -> Path: ...
+from models.catalog import ModelSpec, Weights
+from models.weights import Places, placed
 
 
 class Fleet:
@@ -39,6 +30,7 @@ class Fleet:
     Args:
         settings: Lanes, budget, deadlines.
         weights: Where weights are found.
+        safety: The classifier of pictures.
         durations: Learns how long loads take.
         start_worker: Makes the port of a lane by its name.
         changed: Called when a lane may take a job again.
@@ -47,13 +39,15 @@ class Fleet:
     def __init__(
         self,
         settings: EngineSettings,
-        weights: Weights,
+        weights: Places,
+        safety: Weights | None,
         durations: Durations,
         start_worker: Callable[[str], WorkerPort],
         changed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._weights = weights
+        self._safety = safety
         self._durations = durations
         self._changed = changed
         budget_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
@@ -88,8 +82,7 @@ class Fleet:
         try:
             await self._unload(placement.evictions or (), keep=placement.lane)
             location = self._weights.locate(spec)
-            options = {**spec.options, "cache_dir": str(self._weights.cache_dir(spec))}
-            command = Load(spec.model_copy(update={"options": options}), location)
+            command = Load(placed(spec, self._weights, self._safety), location)
             loaded = await lane.load(command, self._settings.load_deadline_s)
             lane.state.residents[spec.id].slots = loaded.slots
             self.residency.measured(lane.state, spec.id, loaded.rss_bytes)

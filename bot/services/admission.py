@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from bot.engine.engine import Engine
 from bot.engine.job import Requester
 from bot.services.server_settings import ServerSettings
-from models.catalog import Catalog, ModelSpec, Profile
+from models.catalog import Catalog, EndpointSource, ModelSpec, Profile
 from models.contracts import Modality
-from models.errors import LimitReached, ModelNotInstalled, ModelUnavailable
-from models.weights import WeightStore
+from models.errors import HandlerError, LimitReached, ModelNotInstalled, ModelUnavailable
+from models.weights import WeightStore, remedy
 
 _NAMES = {
     Modality.TEXT: "Answering questions",
@@ -51,13 +51,15 @@ class Admission:
     ) -> ModelSpec:
         """Return the model that serves a request: the chosen one, the server's, or the profile's.
 
+        Where the profile has none, one that the owner fetched nevertheless.
+
         Args:
             modality: What is to be done.
             guild_id: 0 in a direct message.
             channel_id: The channel whose settings count; see ``settings_channel``.
             chosen: Id of a model that the person named.
             able: What it has to be able to do. Where nobody named a model and the usual one is
-                not, another one that is here takes its place, if there is any.
+                not, another one of this machine takes its place, if there is any.
 
         Raises:
             ModelUnavailable: There is none, it does something else, or the modality is switched
@@ -70,15 +72,24 @@ class Admission:
         if able and not chosen and (other := self._more_able(modality, wanted, able)):
             return other
         if not wanted:
-            raise ModelUnavailable(f"{_NAMES[modality]} has no model here. Tell the owner.")
+            wanted = self._only_fetched(modality)
         spec = self.catalog.get(wanted)
         if spec.modality is not modality:
             raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
         if not self.weights.is_installed(spec):
             raise ModelNotInstalled(
-                f"{spec.name} is not installed here. `/models` shows the models that are."
+                f"{spec.name} is not installed here. `/models` shows the models that are. "
+                f"{remedy(spec)}"
             )
         return spec
+
+    def is_able(self, modality: Modality, guild_id: int, channel_id: int, able: str) -> bool:
+        """Return whether the model that serves a place can do something."""
+        try:
+            spec = self.model_for(modality, guild_id, channel_id, able=able)
+        except HandlerError:
+            return False
+        return able in spec.capabilities
 
     def _more_able(self, modality: Modality, usual: str, able: str) -> ModelSpec | None:
         if usual and able in self.catalog.get(usual).capabilities:
@@ -87,7 +98,9 @@ class Admission:
             (
                 spec
                 for spec in self.catalog.of(modality)
-                if able in spec.capabilities and self.weights.is_installed(spec)
+                if able in spec.capabilities
+                and not isinstance(spec.source, EndpointSource)
+                and self.weights.is_installed(spec)
             ),
             None,
         )
@@ -132,6 +145,22 @@ class Admission:
         finally:
             self._entering[requester.user_id] -= 1
             self._entering += Counter()
+
+    def _only_fetched(self, modality: Modality) -> str:
+        """Return a model of this machine; a server's is never taken unasked: it may cost money."""
+        here = [
+            spec
+            for spec in self.catalog.of(modality)
+            if not isinstance(spec.source, EndpointSource)
+        ]
+        if ready := next(filter(self.weights.is_installed, here), None):
+            return ready.id
+        sentence = f"{_NAMES[modality]} has no model on this machine yet."
+        fetched = [spec for spec in here if spec.download_mb]
+        if not fetched:
+            raise ModelUnavailable(f"{sentence} Tell the owner.")
+        least = min(fetched, key=lambda spec: spec.memory_mb)
+        raise ModelNotInstalled(f"{sentence} {remedy(least)}")
 
     def _require_enabled(self, modality: Modality, guild_id: int, channel_id: int) -> None:
         if not self.server_settings.get(f"{modality}.enabled", guild_id, channel_id):

@@ -6,13 +6,10 @@ Both are read from memory when a job is submitted, and travel with it. It must n
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from bot.services.server_settings import ServerSettings
-from models.catalog import Catalog
+from bot.services.admission import Admission
 from models.contracts import Modality
-from models.weights import WeightStore
 
 FIRST_FRAME = "first_frame"
 """Capability of a model whose clips may begin with a picture."""
@@ -24,9 +21,7 @@ _PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO})
 class HouseRules:
     """Tells how answers are shown in a place; see ``bot.delivery.present``."""
 
-    catalog: Catalog
-    weights: WeightStore
-    server_settings: ServerSettings
+    admission: Admission
 
     def presentation(
         self, modality: Modality, guild_id: int, channel_id: int, *, age_restricted: bool
@@ -41,26 +36,20 @@ class HouseRules:
         """
         if modality not in _PICTURES:
             return {}
-        place = guild_id, channel_id
-        rule = str(self.server_settings.get("safety.pictures", *place))
+        settings, place = self.admission.server_settings, (guild_id, channel_id)
+        rule = str(settings.get("safety.pictures", *place))
         if rule == "age_restricted":
             rule = "allow" if age_restricted else "block"
         rules: dict[str, object] = {
             "unsafe": rule,
-            "unsafe_from": self.server_settings.get("safety.threshold", *place),
+            "unsafe_from": settings.get("safety.threshold", *place),
         }
         return rules | {"offers": self._offers(place)} if modality is Modality.IMAGE else rules
 
     def _offers(self, place: tuple[int, int]) -> list[str]:
         offers = []
-        if self._can(Modality.VISION, {"caption", "detailed"}, place):
+        if self.admission.is_able(Modality.VISION, *place, "caption"):
             offers.append("describe")
-        if self._can(Modality.VIDEO, {FIRST_FRAME}, place):
+        if self.admission.is_able(Modality.VIDEO, *place, FIRST_FRAME):
             offers.append("animate")
         return offers
-
-    def _can(self, modality: Modality, able: Collection[str], place: tuple[int, int]) -> bool:
-        return bool(self.server_settings.get(f"{modality}.enabled", *place)) and any(
-            spec.capabilities & set(able) and self.weights.is_installed(spec)
-            for spec in self.catalog.of(modality)
-        )

@@ -30,13 +30,8 @@ def pictures(message: discord.Message) -> list[discord.Attachment]:
 def shows_something(services: Services, message: discord.Message) -> bool:
     """Return whether a message brings pictures along, and a model here can talk about them."""
     place = message.guild.id if message.guild else 0, settings_channel(message.channel)
-    return (
-        bool(pictures(message))
-        and bool(services.server_settings.get("vision.enabled", *place))
-        and any(
-            "question" in spec.capabilities and services.weights.is_installed(spec)
-            for spec in services.catalog.of(Modality.VISION)
-        )
+    return bool(pictures(message)) and services.admission.is_able(
+        Modality.VISION, *place, "question"
     )
 
 

@@ -6,10 +6,10 @@ retries when memory runs out, and the files at the end. It must not call a libra
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,20 +27,18 @@ from models.contracts import (
     Progress,
     Usage,
 )
-from models.errors import OutOfMemory
 from models.image.options import DiffusionOptions
 from models.image.pictures import JPEG, PNG, encode_png, encode_preview, read_picture
 from models.image.pipeline import ImagePipeline
 from models.image.plan import Plan, plan_for
 from models.image.provenance import Recipe, alt_text, metadata_of
 from models.image.safety import SafetyClassifier
-from models.stepping import StepThread, Stopped
+from models.less_memory import with_less_memory
+from models.stepping import StepThread, Stopped, relayed
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-_QUOTED_CHARS = 120
 
 
 def load(spec: ModelSpec, location: str, device: str) -> DiffusionHandler:
@@ -108,8 +106,8 @@ class DiffusionHandler:
         plan = plan_for(request, self._pipeline.abilities, self._options, self._spec.name)
         job = _Job(request, control, plan, _seed(request), reference=None)
         yield from (Notice(sentence) for sentence in plan.notices)
-        yield from self._unread(request.prompt, "prompt")
-        yield from self._unread(plan.negative_prompt, "negative prompt")
+        yield from self._pipeline.unread(request.prompt, "prompt", self._spec.name)
+        yield from self._pipeline.unread(plan.negative_prompt, "negative prompt", self._spec.name)
         yield from self._open_reference(job)
         pictures: list[Picture] = []
         try:
@@ -137,15 +135,6 @@ class DiffusionHandler:
 
     # ----------------------------------------------------------------- before
 
-    def _unread(self, text: str, what: str) -> Iterator[Notice]:
-        lost = self._pipeline.left_out(text) if text else ""
-        if lost:
-            quoted = lost if len(lost) <= _QUOTED_CHARS else f"…{lost[-_QUOTED_CHARS:]}"
-            yield Notice(
-                f"This {what} is longer than {self._spec.name} reads. Left out at its end: "
-                f"“{quoted}”"
-            )
-
     def _open_reference(self, job: _Job) -> Iterator[Notice]:
         media = job.request.reference
         if media is None:
@@ -160,20 +149,15 @@ class DiffusionHandler:
     # ----------------------------------------------------------------- drawing
 
     def _drawn(self, job: _Job, number: int) -> Generator[HandlerEvent, None, Image.Image]:
-        """Draw a picture; when memory runs out, in a slower way, then smaller."""
-        while True:
-            with suppress(OutOfMemory):  # what holds on to the memory is gone at the end of it
-                return (yield from self._attempt(job, number))
-            if self._pipeline.economise():
-                yield Notice("Memory ran out, so this is drawn in a slower way that needs less.")
-                continue
+        def shrink() -> tuple[int, int] | None:
             smaller = job.plan.smaller(self._pipeline.abilities)
             if smaller is None:
-                raise OutOfMemory
+                return None
             job.plan = smaller
-            yield Notice(
-                f"Memory ran out, so this is smaller: {smaller.width_px} × {smaller.height_px}."
-            )
+            return smaller.width_px, smaller.height_px
+
+        attempt = functools.partial(self._attempt, job, number)
+        return with_less_memory(attempt, self._pipeline.economise, shrink)
 
     def _attempt(self, job: _Job, number: int) -> Generator[HandlerEvent, None, Image.Image]:
         place = f"picture {number + 1} of {job.request.count} · " if job.request.count > 1 else ""
@@ -183,14 +167,7 @@ class DiffusionHandler:
             return self._call(job, number, tell)
 
         steps = self._thread.run(work, lambda: job.control.cancelled)
-        with closing(steps):
-            while True:
-                try:
-                    step = next(steps)
-                except StopIteration as ended:
-                    image: Image.Image = ended.value
-                    return image
-                yield from self._events(job, step, place, number)
+        return (yield from relayed(steps, lambda step: self._events(job, step, place, number)))
 
     def _call(self, job: _Job, number: int, tell: Callable[[_Step], None]) -> Image.Image:
         """Call the pipeline, in its thread."""
@@ -240,6 +217,7 @@ class DiffusionHandler:
             "scheduler": self._pipeline.scheduler,
             "dtype": self._pipeline.dtype,
             "device": self._device,
+            "economical": self._pipeline.economical,
             "strength": plan.strength,
             "reference_sha256": request.reference.sha256 if request.reference else None,
         }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FITTED_PX = 256
 _FITTED_COLOURS = 24
-_RIDGE = 1e-3
+_RIDGE = 1e-4
 _SHOWN_PX = 384
 
 
@@ -43,7 +43,7 @@ class LatentColours:
         known = _with_constant(latents[0].float().cpu())
         wanted = colours[0].flatten(1).T.float().cpu()
         square = known.T @ known
-        square += _RIDGE * len(known) * torch.eye(len(square))
+        square += torch.diag(_RIDGE * square.diag() + _RIDGE**2)  # channels may be alike, or empty
         return cls(torch.linalg.solve(square, known.T @ wanted))
 
     def picture(self, latents: torch.Tensor, width_px: int, height_px: int) -> Image.Image:

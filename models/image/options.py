@@ -5,64 +5,25 @@ This module owns their names and bounds. It is pure.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.catalog import ModelSpec
-from models.errors import ModelLoadFailed
+from models.options import Options, PipelineOptions
 
 _TOKENS: Final = 1_000_000
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> Self:
-        """Read a model's options.
-
-        Raises:
-            ModelLoadFailed: An option is unknown or out of bounds.
-        """
-        try:
-            return cls.model_validate(dict(spec.options))
-        except ValidationError as error:
-            raise ModelLoadFailed(
-                f"The options of `{spec.id}` are wrong: tell the owner."
-            ) from error
-
-
-class DiffusionOptions(_Options):
-    """Options of a model that diffusers runs.
+class DiffusionOptions(PipelineOptions):
+    """Options of a model that diffusers draws with.
 
     Attributes:
-        dtype: Type of the weights in memory; "auto" suits the device.
-        variant: Which of several weights in the folder, such as ``fp16``.
-        offload: What waits in the machine's memory until the GPU needs it: "model" moves a part of
-            the pipeline at a time, "sequential" a layer at a time; "auto" nothing, if it fits.
-        num_inference_steps, guidance_scale: The usual values; None takes the pipeline's.
-        distilled: The model was trained for its usual guidance, and takes no negative prompt.
-        max_sequence_length: Tokens that the longest text encoder reads; None is the pipeline's.
         side_px: Side of the square that the model draws best.
-        min_pixels, max_pixels: Bounds of the size.
         preview_s: Shortest time between two previews, in seconds.
-        cache_dir, safety_dir: Set by the engine; the latter only where the classifier is there.
     """
 
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    variant: str | None = None
-    offload: Literal["auto", "none", "model", "sequential"] = "auto"
-    num_inference_steps: int | None = Field(None, ge=1, le=150)
-    guidance_scale: float | None = Field(None, ge=0, le=30)
-    distilled: bool = False
-    max_sequence_length: int | None = Field(None, ge=16, le=4096)
     side_px: int = Field(1024, ge=16, le=4096)
-    min_pixels: int = Field(65_536, ge=64)
-    max_pixels: int = Field(1_600_000, ge=64)
     preview_s: float = Field(2.0, ge=0)
-    cache_dir: str = ""
-    safety_dir: str = ""
 
 
 class Prices(BaseModel):
@@ -89,7 +50,7 @@ class Prices(BaseModel):
         return float(text + images + used.output_tokens * self.image_output) / _TOKENS
 
 
-class HostedImageOptions(_Options):
+class HostedImageOptions(Options):
     """Load-time options of a server, from the catalogue.
 
     Attributes:

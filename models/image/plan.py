@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from models.contracts import ImageRequest
+from models.contracts import ImageRequest, VideoRequest
 from models.errors import UnsupportedOption
 from models.image.options import DiffusionOptions
+from models.options import PipelineOptions
 
 _SMALLEST_SIDE_PX = 64
 """Below this a retry at half the size is no picture any more."""
@@ -93,6 +94,18 @@ def plan_for(
     """
     if request.reference is not None and not abilities.takes_reference:
         raise UnsupportedOption(f"{name} can't start from a picture. Please choose another model.")
+    plan = fit_plan(request, abilities, options, name)
+    if request.reference is None:
+        return plan
+    # Fewer steps would leave none to draw.
+    steps = max(plan.num_inference_steps, math.ceil(1 / request.strength))
+    return replace(plan, num_inference_steps=steps, strength=request.strength)
+
+
+def fit_plan(
+    request: ImageRequest | VideoRequest, abilities: Abilities, options: PipelineOptions, name: str
+) -> Plan:
+    """Fit to a model what pictures and clips have in common; see ``plan_for``."""
     notices: list[str] = []
     bounds = Bounds(abilities.multiple_px, options.min_pixels, options.max_pixels)
     width, height = fit_size(request.width_px, request.height_px, bounds)
@@ -111,17 +124,13 @@ def plan_for(
         negative = ""
     usual = options.num_inference_steps or abilities.num_inference_steps
     steps = request.num_inference_steps or usual
-    strength = None
-    if request.reference is not None:
-        strength = request.strength
-        steps = max(steps, math.ceil(1 / strength))  # fewer would leave no step to draw
-    return Plan(width, height, steps, guidance, negative, strength, tuple(notices))
+    return Plan(width, height, steps, guidance, negative, None, tuple(notices))
 
 
 def _guidance(
-    request: ImageRequest,
+    request: ImageRequest | VideoRequest,
     abilities: Abilities,
-    options: DiffusionOptions,
+    options: PipelineOptions,
     name: str,
     notices: list[str],
 ) -> float:
@@ -143,12 +152,14 @@ def fit_size(width_px: float, height_px: float, bounds: Bounds) -> tuple[int, in
     shorter = max(shorter, longer / bounds.max_ratio)
     area = longer * shorter
     scale = math.sqrt(min(max(area, bounds.min_pixels), bounds.max_pixels) / area)
-    step = bounds.multiple_px
-    most = bounds.max_pixels // step**2
+    # From here on in steps of the model, a few of which the rounding may be off.
+    step, ratio = bounds.multiple_px, bounds.max_ratio
     long = max(1, round(longer * scale / step))
-    short = max(1, round(shorter * scale / step))
-    while long * short > most and long > 1:
+    short = max(1, round(shorter * scale / step), math.ceil(long / ratio))
+    while long * short * step**2 > bounds.max_pixels and long > 1:
         long, short = (long - 1, short) if long > short else (long, short - 1)
-    while long * short * step**2 < bounds.min_pixels or long > short * bounds.max_ratio:
-        short += 1
+        long = min(long, math.floor(short * ratio))
+    while long * short * step**2 < bounds.min_pixels:
+        long, short = (long, short + 1) if short < long else (long + 1, short)
+        short = max(short, math.ceil(long / ratio))
     return (long * step, short * step) if wide else (short * step, long * step)

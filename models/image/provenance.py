@@ -63,9 +63,9 @@ def revision_of(spec: ModelSpec) -> str:
             return ""
 
 
-def alt_text(prompt: str) -> str:
-    """Return what a generated picture shows, as far as its prompt tells."""
+def alt_text(prompt: str, what: str = "picture") -> str:
+    """Return what a generated picture or clip shows, as far as its prompt tells."""
     words = " ".join(prompt.split())
     if len(words) > _ALT_TEXT_CHARS:
         words = words[:_ALT_TEXT_CHARS].rsplit(" ", 1)[0] + " …"
-    return f"AI-generated picture: {words}"
+    return f"AI-generated {what}: {words}"

@@ -73,7 +73,7 @@ def chosen_voice(spec: ModelSpec, request: SpeechRequest, voices: list[str]) -> 
 
 
 def narrate(
-    spec: ModelSpec, request: SpeechRequest, control: Control, voice: Voice, seed: int
+    spec: ModelSpec, request: SpeechRequest, control: Control, voice: Voice, seed: int | None
 ) -> Iterator[HandlerEvent]:
     """Speak a text, with progress before every sentence.
 
@@ -82,7 +82,7 @@ def narrate(
         request: What to say, and the pause between sentences; paragraphs get twice that.
         control: Asked between sentences whether to stop.
         voice: Who speaks.
-        seed: For the file's tags.
+        seed: For the file's tags; None where the voice takes none.
 
     Raises:
         EmptyInput: The text has no words.
@@ -148,12 +148,12 @@ def _finished(recorder: Recorder, control: Control, voice: Voice, characters: in
     )
 
 
-def _tags(spec: ModelSpec, voice: Voice, seed: int) -> dict[str, str]:
-    return {
+def _tags(spec: ModelSpec, voice: Voice, seed: int | None) -> dict[str, str]:
+    tags = {
         "title": "Generated speech",
         "generated-by": "Sextant",
         "model": spec.id,
         "voice": voice.name,
-        "seed": str(seed),
         "licence": spec.licence,
     }
+    return tags if seed is None else tags | {"seed": str(seed)}

@@ -37,7 +37,6 @@ class TextOptions(BaseModel):
         temperature_scale: Multiplies the temperature that members set. Small models lose the
             thread at temperatures that suit large ones.
         template: Variables for the chat template, such as ``enable_thinking``.
-        precision: onnxruntime-genai: bits of the converted weights.
         dtype: transformers: type of the weights in memory; "auto" suits the device.
         cache_dir: Where converted weights are kept; the engine sets it.
     """
@@ -49,7 +48,6 @@ class TextOptions(BaseModel):
     repetition_penalty: float = Field(1.1, ge=1)
     temperature_scale: float = Field(1.0, gt=0, le=2)
     template: Mapping[str, Any] = Field(default_factory=dict)
-    precision: Literal["int4", "int8"] = "int4"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     cache_dir: str = ""
 

@@ -1,8 +1,8 @@
 """Text from any server that speaks OpenAI's API: vLLM, llama.cpp, Ollama, hosted services.
 
 This module owns the requests. Several jobs may wait for the server at once, and a cancel closes the
-connection even in the middle of a silence. It must not read a key from anywhere but the variable
-that the catalogue names.
+connection even in the middle of a silence. It must not know how a key is found or an error told:
+``models.hosted`` does.
 
 Source: https://platform.openai.com/docs/api-reference/chat
 """
@@ -10,34 +10,46 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from models.catalog import EndpointSource, ModelSpec
-from models.contracts import ChatMessage, HandlerEvent, Notice, Progress, TextDelta, TextRequest
-from models.errors import BackendError, BackendRefused, ModelLoadFailed
+from models.catalog import ModelSpec
+from models.contracts import (
+    ChatMessage,
+    Control,
+    HandlerEvent,
+    Notice,
+    Progress,
+    TextDelta,
+    TextRequest,
+)
+from models.errors import BackendError, BackendRefused
+from models.hosted import (
+    endpoint_of,
+    openai_client,
+    translate,
+    unsupported_parameter,
+    wait_asked_for,
+)
+from models.options import Options
+from models.tasks import TaskStepper
 from models.text.answer import Answer
-from models.text.openai_errors import translate, unsupported_parameter, wait_asked_for
 from models.text.prompt import fit
 from models.text.reasoning import TAGS
-from models.text.tasks import TaskStepper
 
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionChunk
     from openai.types.chat.chat_completion_chunk import ChoiceDelta
 
-_CONNECT_TIMEOUT_S: Final = 5.0
-
 _BYTES_PER_TOKEN: Final = 4
 """A guess on the low side: only the server can count, and it says so when it is too much."""
 
 
-class ServerOptions(BaseModel):
+class ServerOptions(Options):
     """Load-time options of a server, from the catalogue.
 
     Attributes:
@@ -47,8 +59,6 @@ class ServerOptions(BaseModel):
         starts_thinking: The server cuts off the tag that opens the reasoning.
         cache_dir: Set by the engine; nothing is kept here.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slots: int = Field(4, ge=1, le=64)
     timeout_s: float = Field(100.0, gt=0)
@@ -68,41 +78,29 @@ def load(spec: ModelSpec, location: str, device: str) -> TaskStepper:
     Raises:
         ModelLoadFailed: The key or an option is missing or wrong.
     """
-    source = spec.source
-    if not isinstance(source, EndpointSource):
-        raise ModelLoadFailed(f"`{spec.id}` must have an endpoint as its source. Tell the owner.")
-    key = os.environ.get(source.api_key_env, "") if source.api_key_env else "none"
-    if not key:
-        raise ModelLoadFailed(
-            f"`{spec.id}` needs `{source.api_key_env}` to be set. Tell the owner."
-        )
-    try:
-        options = ServerOptions.model_validate(dict(spec.options))
-    except ValidationError as error:
-        raise ModelLoadFailed(f"The options of `{spec.id}` are wrong. Tell the owner.") from error
-    server = ChatServer(source.model, location, key, spec.context_tokens, options)
-    return TaskStepper(options.slots, server.answer, server.close)
+    options = ServerOptions.of(spec)
+    client = openai_client(spec, location, options.timeout_s)
+    server = ChatServer(endpoint_of(spec).model, client, spec.context_tokens, options)
+    return TaskStepper(options.slots, server.answer, client.close)
 
 
 class ChatServer:
     """A server and what was learnt about it."""
 
     def __init__(
-        self, model: str, url: str, key: str, context_tokens: int, options: ServerOptions
+        self, model: str, client: openai.AsyncOpenAI, context_tokens: int, options: ServerOptions
     ) -> None:
-        import openai
-
         self._model = model
+        self._client = client
         self._context_tokens = context_tokens
         self._options = options
-        timeout = openai.Timeout(options.timeout_s, connect=_CONNECT_TIMEOUT_S)
-        self._client = openai.AsyncOpenAI(api_key=key, base_url=url, timeout=timeout, max_retries=0)
         self._unsupported: set[str] = set()
 
-    async def answer(self, request: TextRequest) -> AsyncIterator[HandlerEvent]:
+    async def answer(self, request: TextRequest, control: Control) -> AsyncIterator[HandlerEvent]:
         """Yield the events of one job."""
         import openai
 
+        del control  # a cancel ends the task
         fitted = fit(
             request.messages, _estimate_tokens, self._context_tokens, request.max_new_tokens
         )
@@ -120,10 +118,6 @@ class ChatServer:
             raise translate(error) from error
         except ValueError as error:  # what came is not JSON
             raise BackendError from error
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
 
     async def _open(
         self, request: TextRequest, messages: Sequence[ChatMessage]

@@ -15,48 +15,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.allocator import give_back_large_blocks
 from models.catalog import ModelSpec
-from models.contracts import (
-    Control,
-    Finished,
-    HandlerEvent,
-    Notice,
-    Progress,
-    Segment,
-    TextDelta,
-    TranscriptionRequest,
-    TranscriptionResult,
-    Usage,
-    Word,
-)
-from models.errors import (
-    InputTooLong,
-    ModelLoadFailed,
-    OutOfMemory,
-    UnsupportedOption,
-    failure_of,
-)
-from models.media import AudioInfo, decode_audio, probe_audio
+from models.contracts import Control, HandlerEvent, Segment, TranscriptionRequest, Word
+from models.errors import ModelLoadFailed, OutOfMemory, UnsupportedOption
+from models.transcription.listening import Ear, Transcript, listen
 from models.transcription.segments import segments_of
-from models.transcription.windows import LONGEST_S, Window, WindowReader
+from models.transcription.windows import LONGEST_S, Window
 
 if TYPE_CHECKING:
     import faster_whisper
 
-UNDETERMINED = "und"
-"""BCP 47 for a language that nobody spoke enough of to tell."""
-
-_FIRST_WINDOW_S = 30.0
+_FIRST_WINDOW_S = 20.0
 _CHUNK_S = 30.0
 _STEP_S = 3.0
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
-_WHOLE = 0.95
 
 
 def load(spec: ModelSpec, location: str, device: str) -> WhisperHandler:
@@ -104,21 +81,6 @@ def _fit_features(model: faster_whisper.WhisperModel) -> None:
         model.feature_extractor = FeatureExtractor(feature_size=model.model.n_mels)
 
 
-@dataclass(slots=True)
-class _Transcript:
-    """What is known so far of one recording."""
-
-    language: str | None
-    segments: list[Segment] = field(default_factory=list)
-    end_s: float = 0.0
-
-    def take(self, segment: Segment) -> TextDelta:
-        """Append a segment; return its text as it follows the ones before."""
-        delta = TextDelta(segment.text if self.segments else segment.text.lstrip())
-        self.segments.append(replace(segment, text=segment.text.strip()))
-        return delta
-
-
 class WhisperHandler:
     """Writes down what is said. See ``models.contracts.Handler``."""
 
@@ -138,59 +100,25 @@ class WhisperHandler:
 
     def run(self, request: TranscriptionRequest, control: Control) -> Iterator[HandlerEvent]:
         """Transcribe or translate; see ``models.contracts.Handler.run``."""
-        transcript = _Transcript(self._language(request))
-        path = control.open(request.media)
-        info = probe_audio(path)
-        self._check_length(info.duration_s)
-        yield _progress(0.0, info)
-        with closing(decode_audio(path)) as blocks:
-            reader = WindowReader(blocks)
-            longest_s = _FIRST_WINDOW_S
-            while not control.cancelled and (window := reader.next(longest_s)) is not None:
-                self._check_length(window.end_s)
-                yield from self._window(window, request, transcript, info, control)
-                longest_s = LONGEST_S
-        if control.cancelled:
-            return
-        if info.measured and transcript.end_s < info.duration_s * _WHOLE - 1:
-            yield Notice(
-                f"Part of this file is damaged or missing: {transcript.end_s:.0f} s of "
-                f"{info.duration_s:.0f} s could be read."
-            )
-        yield Finished(
-            TranscriptionResult(
-                segments=tuple(transcript.segments),
-                language=transcript.language or UNDETERMINED,
-                duration_s=transcript.end_s,
-                usage=Usage(transcript.end_s, "seconds"),
-            )
-        )
+        language = self._language(request)
 
-    def _window(
-        self,
-        window: Window,
-        request: TranscriptionRequest,
-        transcript: _Transcript,
-        info: AudioInfo,
-        control: Control,
-    ) -> Iterator[HandlerEvent]:
+        def hear(window: Window, transcript: Transcript) -> Iterator[Segment]:
+            return self._segments(window, request, transcript)
+
+        ear = Ear(hear, _FIRST_WINDOW_S, LONGEST_S)
+        yield from listen(self._spec, request, control, ear, language)
+
+    def _segments(
+        self, window: Window, request: TranscriptionRequest, transcript: Transcript
+    ) -> Iterator[Segment]:
         began = time.monotonic()
-        try:
-            for found in self._transcribed(window, request, transcript):
-                for segment in _sentences(found, window, keep_words=request.word_timestamps):
-                    yield transcript.take(segment)
-                yield _progress(transcript.segments[-1].end_s, info)
-                if control.cancelled:
-                    return
-        except Exception as error:
-            raise failure_of(error) from error
+        for found in self._transcribed(window, request, transcript):
+            yield from _sentences(found, window, keep_words=request.word_timestamps)
         chunks = max(1.0, window.duration_s / _CHUNK_S)
         self._chunk_cost_s = max(1e-3, (time.monotonic() - began) / chunks)
-        transcript.end_s = window.end_s
-        yield _progress(window.end_s, info)
 
     def _transcribed(
-        self, window: Window, request: TranscriptionRequest, transcript: _Transcript
+        self, window: Window, request: TranscriptionRequest, transcript: Transcript
     ) -> Iterator[Any]:
         """Yield the library's segments with text; the first speech settles the language."""
         from faster_whisper import BatchedInferencePipeline
@@ -234,13 +162,6 @@ class WhisperHandler:
     def _can(self, capability: str) -> bool:
         return capability in self._spec.capabilities
 
-    def _check_length(self, duration_s: float) -> None:
-        if duration_s > self._spec.max_input_s:
-            raise InputTooLong(
-                f"This recording lasts {_minutes(duration_s)}; "
-                f"{self._spec.name} takes at most {_minutes(self._spec.max_input_s)}."
-            )
-
 
 def _is_speech(segment: Any) -> bool:
     """Whether there is text that was not made up, which the batched pipeline does not check."""
@@ -259,15 +180,3 @@ def _sentences(found: Any, window: Window, *, keep_words: bool) -> Iterator[Segm
         yield from segments_of(words, keep_words=keep_words)
     else:
         yield Segment(at(found.start), at(found.end), found.text)
-
-
-def _progress(done_s: float, info: AudioInfo) -> Progress:
-    total_s = max(info.duration_s, done_s)
-    return Progress(f"{done_s:.0f} s of {total_s:.0f} s", done_s / total_s)
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -40,9 +40,14 @@ def load(spec: ModelSpec, location: str, device: str) -> VisionHandler:
         ModelLoadFailed: The files are not of such a model.
         OutOfMemory: The device has not enough memory.
     """
+    from safetensors import SafetensorError
+
     options = VisionOptions.of(spec)
-    with translated(ModelLoadFailed):
-        reader = _read(Path(location), options, device)
+    try:
+        with translated(ModelLoadFailed):
+            reader = _read(Path(location), options, device)
+    except SafetensorError as error:  # a child of Exception alone
+        raise ModelLoadFailed from error
     return VisionHandler(spec, reader, options.safety_dir)
 
 

@@ -34,7 +34,9 @@ BATCH: Final = 6
 
 _LEAST_SEARCHED_PX = 960
 _MOST_SEARCHED_PX = 2000
-_BORDER = 0.5
+_LEAST_SIDE_PX = 64
+_LEAST_BORDER_PX = 16
+_LARGEST_FACTOR = 4.0
 _SURE = 0.5
 _TURNER_RATIO = 4
 
@@ -74,10 +76,7 @@ class TextFinder:
             BackendError: The library failed.
             OutOfMemory: There is no room for it.
         """
-        import numpy as np
-
-        pixels = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-        pixels, offset = _bordered(pixels)
+        pixels, zoom = _roomy(picture)
         self._search_at(max(pixels.shape[:2]))
         try:
             found = self._detector(pixels)
@@ -91,8 +90,8 @@ class TextFinder:
             for kind in (False, True)
         ]
         return [
-            _strip(pixels, quad, tall=tall, flipped=flipped[tall], offset=offset)
-            for quad, (pixels, tall) in zip(quads, upright, strict=True)
+            _strip(strip, zoom.back(quad), tall=tall, flipped=flipped[tall])
+            for quad, (strip, tall) in zip(quads, upright, strict=True)
         ]
 
     def _search_at(self, longest_px: int) -> None:
@@ -191,16 +190,38 @@ def _loaded(kind: Any, part: str, file: Path, threads: int) -> Any:
         raise ModelLoadFailed from error
 
 
-def _bordered(pixels: Pixels) -> tuple[Pixels, Point]:
-    """Put a border around a flat picture, whose text touches the edges; return its width."""
+@dataclass(frozen=True, slots=True)
+class _Zoom:
+    """How a picture was enlarged: first by a factor, then by a border."""
+
+    size: tuple[int, int]
+    factor: float
+    border_px: int
+
+    def back(self, quad: NDArray[np.float32]) -> list[Point]:
+        """Return the corners of a line in the picture as it came."""
+        width, height = self.size
+        plain = (quad - self.border_px) / self.factor
+        return [(min(max(float(x), 0), width), min(max(float(y), 0), height)) for x, y in plain]
+
+
+def _roomy(picture: Image.Image) -> tuple[Pixels, _Zoom]:
+    """Return BGR pixels with room around: text that touches the edges, or is tiny, is not found."""
+    import cv2
     import numpy as np
 
-    height, width = pixels.shape[:2]
-    if min(height, width) * 8 > max(height, width) and min(height, width) > 64:
-        return pixels, (0.0, 0.0)
-    border = max(16, round(_BORDER * min(height, width)))
-    bordered = np.pad(pixels, ((border, border), (border, border), (0, 0)), mode="edge")
-    return bordered, (float(border), float(border))
+    size = picture.size
+    factor = min(_LARGEST_FACTOR, max(1.0, _LEAST_SIDE_PX / min(size)))
+    if factor > 1:
+        picture = picture.resize((round(picture.width * factor), round(picture.height * factor)))
+    border = min(_LEAST_SIDE_PX, max(_LEAST_BORDER_PX, min(picture.size)))
+    pixels = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    paper = np.median(edges, axis=0).tolist()
+    bordered = cv2.copyMakeBorder(
+        pixels, border, border, border, border, cv2.BORDER_CONSTANT, value=paper
+    )
+    return cast("Pixels", bordered), _Zoom(size, factor, border)
 
 
 def _cut_out(pixels: Pixels, quad: NDArray[np.float32]) -> tuple[Pixels, bool]:
@@ -219,15 +240,12 @@ def _decide(verdicts: Sequence[float]) -> bool:
     return sum(verdicts) > 0
 
 
-def _strip(
-    pixels: Pixels, quad: NDArray[np.float32], *, tall: bool, flipped: bool, offset: Point
-) -> Strip:
+def _strip(pixels: Pixels, corners: list[Point], *, tall: bool, flipped: bool) -> Strip:
+    """Put the corners into the order of one who reads, and the line on its feet."""
     import numpy as np
 
     start = (1 if tall else 0) + (2 if flipped else 0)
-    corners = [
-        (float(x) - offset[0], float(y) - offset[1]) for x, y in np.roll(quad, -start, axis=0)
-    ]
     if flipped:
         pixels = np.ascontiguousarray(np.rot90(pixels, 2))
-    return Strip(Span(cast("tuple[Point, Point, Point, Point]", tuple(corners))), pixels)
+    a, b, c, d = corners[start:] + corners[:start]
+    return Strip(Span((a, b, c, d)), pixels)

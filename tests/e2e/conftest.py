@@ -16,7 +16,5 @@ async def wire() -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-async def bot(wire: Wire, tmp_path: Path) -> AsyncIterator[Bot]:
-    process = Bot(wire, tmp_path)
-    yield process
-    await process.kill()
+def bot(wire: Wire, tmp_path: Path) -> Bot:
+    return Bot(wire, tmp_path)

@@ -41,6 +41,7 @@ class Wire:
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.url = url
+        self.bots: list[Bot] = []
         self._process = process
         self._http = aiohttp.ClientSession(url)
 
@@ -57,6 +58,9 @@ class Wire:
         return cls(process, f"http://127.0.0.1:{port}")
 
     async def stop(self) -> None:
+        """End it, after the bots that a test has left running."""
+        for bot in self.bots:
+            await bot.kill()
         await self._http.close()
         assert self._process.stdin
         self._process.stdin.close()
@@ -143,6 +147,7 @@ class Bot:
 
     def __init__(self, wire: Wire, folder: Path, **environment: str) -> None:
         self.wire = wire
+        wire.bots.append(self)
         self.folder = folder
         self.log = folder / "bot.log"
         self.environment = environment

@@ -430,11 +430,10 @@ async def test_a_job_that_ends_its_worker_fails_alone(
     await wire.until(lambda _: bot.rows("select 1 from jobs where state = 'running'"), bot=bot)
     await wire.command("ask", prompt="#next", user=AMIR)
     await wire.until(final("#next"), bot=bot)
+    await wire.until(saying(error_of_kind(ending[1], "").user_message), bot=bot)
     states = bot.rows("select state, error_kind from jobs order by created_at")
     assert states == [ending, ("done", None)]
-    await wire.until(saying(error_of_kind(ending[1], "").user_message), bot=bot)
     assert len(of_bot(await wire.state())) == 2
-    await bot.kill()
 
 
 async def test_a_database_locked_for_ten_seconds_is_waited_for(wire: Wire, bot: Bot) -> None:

@@ -17,8 +17,18 @@ from bot.engine.job import (
     Waiting,
 )
 from bot.engine.journal import JournalUnavailable
+from bot.engine.lane import Lane
 from bot.engine.spool import Spool
-from models.contracts import Modality, Notice, Preview, Progress, SpeechRequest, TextDelta
+from models.catalog import Catalog
+from models.contracts import (
+    ImageRequest,
+    Modality,
+    Notice,
+    Preview,
+    Progress,
+    SpeechRequest,
+    TextDelta,
+)
 from models.errors import (
     DeadlineExceeded,
     JobCancelled,
@@ -148,6 +158,26 @@ async def test_a_model_that_does_not_load_fails_its_job_alone(started):
     assert outcome.error.user_message == "The weights are damaged."
     outcome = await outcome_of(engine, await engine.submit(submission("b")))
     assert outcome.state is JobState.DONE
+
+
+async def test_a_load_says_where_to_keep_files_and_where_the_classifier_is(started, monkeypatch):
+    commands = []
+
+    async def load(lane, command, deadline_s):
+        commands.append(command)
+        return await loads(lane, command, deadline_s)
+
+    loads = Lane.load
+    monkeypatch.setattr(Lane, "load", load)
+    models = [fake_model(), fake_model("fake-speech", Modality.SPEECH)]
+    rows = [fake_model("fake-image", Modality.IMAGE), *models]
+    profiles = fake_catalog(*rows).profiles
+    engine = await started(catalog=Catalog(rows, profiles, safety=fake_model("safety")))
+    await outcome_of(engine, await engine.submit(submission("a")))
+    await outcome_of(engine, await engine.submit(submission(ImageRequest("a cat"), "fake-image")))
+    text, image = (command.spec.options for command in commands)
+    assert text == {"cache_dir": "/nowhere/fake-text"}
+    assert image == {"cache_dir": "/nowhere/fake-image", "safety_dir": "/nowhere"}
 
 
 async def test_weights_that_are_missing_fail_the_job(started, monkeypatch):

@@ -15,12 +15,18 @@ _BLOCKS = {"block_out_channels": (8, 16)}
 _BYTES = 256
 
 
-def write_pipeline(folder: Path, family: str) -> Path:
-    """Write a checkpoint of a family with random weights, the same ones each time."""
+def write_pipeline(folder: Path, family: str, variant: str | None = None) -> Path:
+    """Write a checkpoint of a family with random weights, the same ones each time.
+
+    Args:
+        folder: Where to.
+        family: One of ``FAMILIES``.
+        variant: Goes into the names of the files, as ``fp16`` does on the hub.
+    """
     import torch
 
     torch.manual_seed(0)
-    FAMILIES[family]().save_pretrained(folder)
+    FAMILIES[family]().save_pretrained(folder, variant=variant)
     return folder
 
 
@@ -38,9 +44,7 @@ def _sd15() -> DiffusionPipeline:
         text_encoder=_clip(_WIDTH),
         tokenizer=_clip_tokenizer(),
         unet=unet,
-        scheduler=PNDMScheduler(
-            beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
-        ),
+        scheduler=PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.catalog import Catalog, ModelSpec
-from models.weights import WeightStore
+from models.weights import WeightStore, placed
 from tests.models.control import ScratchControl
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def packaged() -> Callable[[str], tuple[ModelSpec, str]]:
     def fetch(model_id: str) -> tuple[ModelSpec, str]:
         spec = catalog.get(model_id)
         store.pull(spec, print)
-        options = {**spec.options, "cache_dir": str(store.cache_dir(spec))}
-        return spec.model_copy(update={"options": options}), store.locate(spec)
+        return placed(spec, store, {}), store.locate(spec)
 
     return fetch
 

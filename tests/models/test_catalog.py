@@ -9,8 +9,11 @@ from models.catalog import (
     BundledSource,
     Catalog,
     CatalogError,
+    EndpointSource,
     HubSource,
+    ModelSpec,
     PackageSource,
+    PathSource,
     backend_entry_point,
 )
 from models.contracts import Modality
@@ -47,11 +50,40 @@ def test_every_row_has_a_registered_backend(catalog: Catalog) -> None:
         assert backend_entry_point(spec.backend).value.startswith(f"models.{spec.modality}.")
 
 
-def test_every_profile_serves_every_modality_within_its_memory(catalog: Catalog) -> None:
+def fetched_rows(catalog: Catalog, profile: str) -> list[ModelSpec]:
+    """Return the rows that a profile may choose from: those that this machine can compute with."""
+    if profile in ("embedded", "hosted"):
+        return [s for s in catalog.all() if isinstance(s.source, PackageSource | BundledSource)]
+    return [spec for spec in catalog.all() if not isinstance(spec.source, EndpointSource)]
+
+
+def test_every_profile_serves_whatever_fits_into_its_memory(catalog: Catalog) -> None:
+    assert set(catalog.profiles) == {"embedded", "cpu", "gpu-8gb", "gpu-24gb", "hosted"}
     for name, profile in catalog.profiles.items():
-        assert set(profile.defaults) == set(Modality), name
-        for model_id in profile.defaults.values():
-            assert catalog.get(model_id).memory_mb <= profile.memory_mb, (name, model_id)
+        fitting = {
+            spec.modality
+            for spec in fetched_rows(catalog, name)
+            if spec.memory_mb <= profile.memory_mb and not isinstance(spec.source, PathSource)
+        }
+        assert fitting <= set(profile.defaults), name
+        for spec in catalog.of_profile(name):
+            assert spec.memory_mb <= profile.memory_mb, (name, spec.id)
+            assert not isinstance(spec.source, PathSource), (name, spec.id)
+
+
+def test_what_a_fresh_machine_lacks_is_known(catalog: Catalog) -> None:
+    missing = set(Modality) - set(catalog.profile("embedded").defaults)
+    assert missing == {Modality.IMAGE, Modality.VIDEO}
+
+
+def test_the_classifier_of_pictures_is_fetched_with_every_profile(catalog: Catalog) -> None:
+    assert catalog.safety
+    assert isinstance(catalog.safety.source, PackageSource)
+    for name in catalog.profiles:
+        assert catalog.needed_by(name)[-1] is catalog.safety
+    assert catalog.limited(max_input_s=1).safety is catalog.safety
+    assert catalog.weights(catalog.safety.id) is catalog.safety
+    assert catalog.safety not in catalog.all()
 
 
 def test_the_default_profile_comes_from_the_package_index_alone(catalog: Catalog) -> None:
@@ -96,6 +128,8 @@ def test_an_unregistered_backend_is_one_clear_sentence() -> None:
         ("[[model]", "", r"text\.toml"),
         (ROW.replace('"text"', '"smell"'), "", "modality"),
         (ROW + 'surprise = "x"', "", "surprise"),
+        ("[surprise]\nx = 1", "", "unknown: surprise"),
+        ('[safety]\nid = "s"', "", "licence"),
         (
             ROW.replace(
                 'kind = "path", path = "x"', 'kind = "hub", repo = "a/b", revision = "main"'

@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +15,8 @@ import pytest
 from models import weights
 from models.catalog import ModelSpec
 from models.errors import ModelNotInstalled
-from models.weights import PullFailed, WeightStore
+from models.hub import PullFailed
+from models.weights import WeightStore, placed
 
 WEIGHTS = b"weights " * 1000
 REVISION = "0123456789" * 4
@@ -240,59 +239,6 @@ def test_a_new_version_is_converted_anew(packaged: Packaged) -> None:
 
 # --------------------------------------------------------------------------- other sources
 
-Download = Callable[..., str]
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """A hub whose repository holds these files."""
-    huggingface_hub = pytest.importorskip("huggingface_hub")
-    files = {"config.json": b"{}", "model.bin": WEIGHTS}
-
-    def snapshot_download(repo: str, *, revision: str, allow_patterns: Any, local_dir: Path) -> str:
-        assert (repo, revision) == ("owner/name", REVISION)
-        for name in allow_patterns:
-            if name in files:
-                local_dir.mkdir(parents=True, exist_ok=True)
-                (local_dir / name).write_bytes(files[name])
-        return str(local_dir)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return files
-
-
-def hub_spec(*files: str) -> ModelSpec:
-    return spec_of({"kind": "hub", "repo": "owner/name", "revision": REVISION, "files": files})
-
-
-def test_a_hub_folder_is_pinned_noted_and_verified(tmp_path: Path, hub: dict[str, bytes]) -> None:
-    store, spec = WeightStore(tmp_path), hub_spec("config.json", "model.bin")
-    store.pull(spec, print)
-    place = Path(store.locate(spec))
-    assert (place / "model.bin").read_bytes() == WEIGHTS
-    assert store.verify(spec) == []
-    (place / "model.bin").write_bytes(b"rotten")
-    assert store.verify(spec) == ["model.bin differs from its checksum"]
-
-
-def test_a_single_file_of_a_hub_is_located_itself(tmp_path: Path, hub: dict[str, bytes]) -> None:
-    store, spec = WeightStore(tmp_path), hub_spec("model.bin")
-    store.pull(spec, print)
-    assert Path(store.locate(spec)).read_bytes() == WEIGHTS
-
-
-def test_a_file_that_the_hub_has_not_fails_the_pull(tmp_path: Path, hub: dict[str, bytes]) -> None:
-    with pytest.raises(PullFailed, match=r"has no tokenizer\.json"):
-        WeightStore(tmp_path).pull(hub_spec("model.bin", "tokenizer.json"), print)
-    assert not (tmp_path / "hub").exists()
-
-
-def test_a_lost_manifest_is_damage(tmp_path: Path, hub: dict[str, bytes]) -> None:
-    store, spec = WeightStore(tmp_path), hub_spec("config.json", "model.bin")
-    store.pull(spec, print)
-    (Path(store.locate(spec)) / ".sha256.json").write_text(json.dumps("x")[:-1])
-    assert store.verify(spec)
-
 
 @pytest.fixture
 def dependency(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -368,3 +314,22 @@ def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("A_KEY", "x")
     assert store.locate(spec) == url
     assert store.verify(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("modality", "told"), [("text", False), ("image", True), ("vision", True), ("video", True)]
+)
+def test_backends_of_pictures_are_told_where_the_classifier_is(
+    packaged: Packaged, modality: str, told: bool
+) -> None:
+    store, safety, _ = packaged
+    fields = {"modality": modality, "options": {"own": 1}, "id": "other"}
+    spec = ModelSpec.model_validate(spec_of(packaged.source).model_dump() | fields)
+    assert dict(placed(spec, store, safety).options) == {
+        "own": 1,
+        "cache_dir": str(store.cache_dir(spec)),
+    }
+    store.pull(safety, print)
+    options = placed(spec, store, safety).options
+    assert options.get("safety_dir") == (store.locate(safety) if told else None)
+    assert "safety_dir" not in placed(spec, store, None).options

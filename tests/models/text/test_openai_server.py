@@ -21,8 +21,8 @@ from models.errors import (
     ModelLoadFailed,
     ModelUnavailable,
 )
+from models.tasks import TaskStepper
 from models.text.openai_server import load
-from models.text.tasks import TaskStepper
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
 from tests.models.text.chat_server import ChatServer, Reply, refuses, says
 

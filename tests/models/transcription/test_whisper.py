@@ -17,8 +17,9 @@ from models.errors import (
     ModelLoadFailed,
     UnsupportedOption,
 )
-from models.transcription import whisper
-from models.transcription.whisper import UNDETERMINED, WhisperHandler
+from models.transcription import listening, whisper
+from models.transcription.listening import UNDETERMINED
+from models.transcription.whisper import WhisperHandler
 from tests.models.checkpoints_sound import LANGUAGES, write_whisper
 from tests.models.control import (
     media_of,
@@ -273,11 +274,11 @@ def test_a_head_that_lies_about_the_length_does_not_help(
 ) -> None:
     limited(english, 60.0, monkeypatch)
     path = write(tmp_path / "long.wav", silence(200.0))
-    honest = whisper.probe_audio(path)
+    honest = listening.probe_audio(path)
     monkeypatch.setattr(
-        whisper,
+        listening,
         "probe_audio",
-        lambda _: whisper.AudioInfo(
+        lambda _: listening.AudioInfo(
             10.0, honest.measured, honest.codec, honest.sampling_rate_hz, 1, has_video=False
         ),
     )

@@ -1,0 +1,357 @@
+"""The backend for OpenAI's image models, against a loopback server."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from models.catalog import EndpointSource, ModelSpec, PathSource
+from models.contracts import Finished, HandlerEvent, ImageRequest, ImageResult, Preview
+from models.errors import (
+    BackendError,
+    BackendRefused,
+    BackendUnreachable,
+    HandlerError,
+    ModelLoadFailed,
+    ModelUnavailable,
+)
+from models.image.openai_images import load
+from models.image.safety import SafetyClassifier
+from models.tasks import TaskStepper
+from tests.models.control import ScratchControl, notices, stages
+from tests.models.image.conftest import opened
+from tests.models.image.image_server import ImageServer, Reply, refuses
+
+MakeSpec = Callable[..., ModelSpec]
+Connect = Callable[..., TaskStepper]
+
+PRICES = {"text_input": 5.0, "image_input": 8.0, "image_output": 30.0}
+
+
+@pytest.fixture
+def server() -> Iterator[ImageServer]:
+    server = ImageServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def connect(server: ImageServer, spec: MakeSpec) -> Iterator[Connect]:
+    """Return a function that loads the backend; it is closed after the test."""
+    open_: list[TaskStepper] = []
+
+    def make(url: str = "", key: str = "", **options: Any) -> TaskStepper:
+        source = EndpointSource(url=url or server.url, model="gpt-image", api_key_env=key)
+        open_.append(load(spec(source=source, **options), url or server.url, "cpu"))
+        return open_[-1]
+
+    yield make
+    for stepper in open_:
+        stepper.close()
+
+
+def ask(**options: Any) -> ImageRequest:
+    return ImageRequest(**{"prompt": "a lighthouse", **options})
+
+
+def run(
+    stepper: TaskStepper, request: ImageRequest, control: ScratchControl, job_id: str = "job"
+) -> list[HandlerEvent]:
+    """Run one job to its end, as a worker does."""
+    stepper.admit(job_id, request, control)
+    events: list[HandlerEvent] = []
+    deadline = time.monotonic() + 20
+    while not (events and isinstance(events[-1], Finished)):
+        assert time.monotonic() < deadline
+        for _, event in stepper.step():
+            if isinstance(event, Exception):
+                raise event
+            events.append(event)
+    return events
+
+
+def result_of(events: list[HandlerEvent]) -> ImageResult:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert isinstance(last.result, ImageResult)
+    return last.result
+
+
+def reference(control: ScratchControl) -> Any:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010F] = "Camera of ada"
+    Image.new("RGB", (40, 30), "navy").save(file, "JPEG", exif=exif)
+    return control.store(file.getvalue(), "reference.jpg", "image/jpeg")
+
+
+def test_a_picture_is_drawn_with_previews(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(["black", "gray", "red"], stream=True)]
+    events = run(connect(prices=PRICES, quality="high"), ask(), control)
+    assert server.paths == ["/v1/images/generations"]
+    assert server.requests == [
+        {
+            "model": "gpt-image",
+            "prompt": "a lighthouse",
+            "n": 1,
+            "size": "1024x1024",
+            "quality": "high",
+            "output_format": "png",
+            "moderation": "auto",
+            "stream": True,
+            "partial_images": 2,
+        }
+    ]
+    assert stages(events) == ["waiting for the model's server", "drawing", "drawing"]
+    looks = [event.media for event in events if isinstance(event, Preview)]
+    assert [look.content_type for look in looks] == ["image/jpeg"] * 2
+    result = result_of(events)
+    (picture,) = result.pictures
+    assert opened(picture, control).getpixel((5, 5)) == (255, 0, 0)
+    assert (picture.width_px, picture.height_px, picture.seed) == (96, 64, None)
+    assert picture.alt_text == "AI-generated picture: a lighthouse"
+    assert result.usage.amount == 1
+    assert result.usage.cost_usd == pytest.approx((300 * 5 + 1000 * 8 + 2000 * 30) / 1e6)
+
+
+def test_a_picture_says_how_it_was_made(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply()]
+    (picture,) = result_of(run(connect(partial_images=0), ask(), control)).pictures
+    said = opened(picture, control).text
+    assert (said["model"], said["revision"]) == ("tiny", "gpt-image")
+    assert json.loads(said["recipe"])["quality"] == "auto"
+    assert "seed" not in said
+    assert "lighthouse" not in str(said)
+
+
+def test_several_pictures_come_in_one_answer(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(["red", "lime", "blue"], usage=None)]
+    result = result_of(run(connect(prices={"picture": 0.04}), ask(count=3), control))
+    colours = [opened(picture, control).getpixel((1, 1)) for picture in result.pictures]
+    assert colours == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert result.usage.amount == 3
+    assert result.usage.cost_usd == pytest.approx(0.12)
+    assert "stream" not in server.requests[0]
+
+
+def test_a_reference_is_edited(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(["black", "red"], stream=True)]
+    events = run(connect(), ask(reference=reference(control)), control)
+    assert server.paths == ["/v1/images/edits"]
+    sent = server.requests[0]["image"]
+    assert b"ada" not in sent
+    with Image.open(io.BytesIO(sent)) as image:
+        assert (image.format, image.size) == ("PNG", (40, 30))
+    assert len([event for event in events if isinstance(event, Preview)]) == 1
+    assert result_of(events).pictures
+
+
+def test_wishes_without_a_field_are_said_or_put_into_words(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply()]
+    request = ask(seed=3, num_inference_steps=9, negative_prompt="people")
+    events = run(connect(partial_images=0), request, control)
+    assert notices(events) == ["Tiny takes no seed or steps, so yours was not used."]
+    assert server.requests[0]["prompt"] == "a lighthouse\n\nLeave out: people"
+
+
+@pytest.mark.parametrize(
+    ("wished", "sizes", "made"),
+    [
+        ((1920, 1080), (), "1920x1088"),
+        ((4096, 4096), (), "1920x1920"),
+        ((512, 512), (), "816x816"),
+        ((1600, 900), ("1024x1024", "1536x1024", "1024x1536"), "1536x1024"),
+        ((900, 1600), ("1024x1024", "1536x1024", "1024x1536"), "1024x1536"),
+        ((600, 580), ("1024x1024", "1536x1024", "1024x1536"), "1024x1024"),
+    ],
+)
+def test_sizes_are_rounded_and_said(
+    wished: tuple[int, int],
+    sizes: tuple[str, ...],
+    made: str,
+    server: ImageServer,
+    connect: Connect,
+    control: ScratchControl,
+) -> None:
+    server.script = [Reply()]
+    request = ask(width_px=wished[0], height_px=wished[1])
+    events = run(connect(sizes=sizes, partial_images=0), request, control)
+    assert server.requests[0]["size"] == made
+    assert made.replace("x", " × ") in notices(events)[0]
+
+
+REFUSALS: list[tuple[Reply, type[HandlerError], str]] = [
+    (refuses(401), BackendRefused, "refused the bot's key"),
+    (refuses(403), BackendRefused, "refused the bot's key"),
+    (refuses(404), ModelUnavailable, "does not have this model"),
+    (refuses(429), BackendRefused, "too busy"),
+    (refuses(429, "insufficient_quota"), BackendRefused, "quota"),
+    (refuses(400, "moderation_blocked"), BackendRefused, "content rules"),
+    (refuses(400, message="rejected by the safety system"), BackendRefused, "content rules"),
+    (refuses(400, "content_policy_violation"), BackendRefused, "content rules"),
+    (refuses(400, "billing_hard_limit_reached"), BackendRefused, "did not accept"),
+    (refuses(500), BackendError, "failed"),
+    (refuses(503), BackendUnreachable, "did not answer"),
+    (Reply(body="<html>", headers={"Content-Type": "application/json"}), BackendError, "failed"),
+    (Reply(pictures=[]), BackendError, "no picture"),
+    (Reply(pictures=["!!!"]), BackendError, "damaged picture"),
+    (Reply(pictures=["aGVsbG8="]), BackendError, "damaged picture"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "sentence"), REFUSALS)
+def test_refusals_and_failures_are_told(
+    reply: Reply,
+    kind: type[HandlerError],
+    sentence: str,
+    server: ImageServer,
+    connect: Connect,
+    control: ScratchControl,
+) -> None:
+    stepper = connect(partial_images=0)
+    server.script = [reply, Reply()]
+    with pytest.raises(kind, match=sentence) as caught:
+        run(stepper, ask(), control)
+    assert type(caught.value) is kind
+    assert result_of(run(stepper, ask(), control, "next")).pictures
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "sentence"),
+    [
+        (
+            Reply(
+                ["black", "red"], stream=True, error={"code": "moderation_blocked", "message": "No"}
+            ),
+            BackendRefused,
+            "content rules",
+        ),
+        (Reply(["black", "red"], stream=True, cut=True), BackendError, "broke off"),
+        (refuses(400, "moderation_blocked"), BackendRefused, "content rules"),
+    ],
+)
+def test_a_stream_may_end_badly(
+    reply: Reply,
+    kind: type[HandlerError],
+    sentence: str,
+    server: ImageServer,
+    connect: Connect,
+    control: ScratchControl,
+) -> None:
+    server.script = [reply]
+    with pytest.raises(kind, match=sentence):
+        run(connect(), ask(), control)
+
+
+def test_a_short_wait_that_the_server_asks_for_is_waited(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [refuses(429, **{"Retry-After": "0"}), Reply(["red"], stream=True)]
+    assert result_of(run(connect(), ask(), control)).pictures
+    assert len(server.requests) == 2
+    server.script = [refuses(429, **{"Retry-After": "900"})]
+    with pytest.raises(BackendRefused, match="too busy"):
+        run(connect(), ask(), control)
+
+
+def test_a_silent_server_is_unreachable(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(wait_s=30)]
+    with pytest.raises(BackendUnreachable):
+        run(connect(timeout_s=0.2), ask(), control)
+
+
+def test_so_is_one_that_is_down(connect: Connect, control: ScratchControl) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with pytest.raises(BackendUnreachable):
+        run(connect(url), ask(), control)
+
+
+def test_a_cancel_closes_the_connection(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(wait_s=30)]
+    stepper = connect()
+    stepper.admit("job", ask(), control)
+    deadline = time.monotonic() + 10
+    while not server.requests:
+        assert time.monotonic() < deadline
+        stepper.step()
+    stepper.cancel("job")
+    assert server.left.wait(5)
+    assert stepper.step() == []
+
+
+def test_jobs_wait_side_by_side(
+    server: ImageServer, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [Reply(["red"], stream=True, wait_s=0.4) for _ in range(4)]
+    stepper = connect()
+    began = time.monotonic()
+    for number in range(4):
+        stepper.admit(f"job{number}", ask(), control)
+    done: set[str] = set()
+    while len(done) < 4:
+        assert time.monotonic() - began < 10
+        done |= {job for job, event in stepper.step() if isinstance(event, Finished)}
+    assert time.monotonic() - began < 1.5
+
+
+def test_explicit_previews_are_kept_back(
+    server: ImageServer,
+    connect: Connect,
+    control: ScratchControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Strict(SafetyClassifier):
+        def __init__(self) -> None: ...
+        def score(self, image: Image.Image) -> float:
+            return 0.9
+
+    monkeypatch.setattr(SafetyClassifier, "load", lambda _location: Strict())
+    server.script = [Reply(["black", "red"], stream=True)]
+    events = run(connect(safety_dir="somewhere"), ask(), control)
+    assert not [event for event in events if isinstance(event, Preview)]
+    assert result_of(events).pictures[0].unsafe_score == 0.9
+
+
+def test_the_key_comes_from_the_variable_that_the_catalogue_names(
+    server: ImageServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IMAGE_KEY", raising=False)
+    with pytest.raises(ModelLoadFailed, match="IMAGE_KEY"):
+        connect(key="IMAGE_KEY")
+    monkeypatch.setenv("IMAGE_KEY", "secret")
+    assert connect(key="IMAGE_KEY")
+
+
+@pytest.mark.parametrize("wrong", [{"quality": "best"}, {"stepz": 1}, {"prices": {"text": 1}}])
+def test_unknown_options_fail_to_load(wrong: dict[str, Any], connect: Connect) -> None:
+    with pytest.raises(ModelLoadFailed, match="options of `tiny`"):
+        connect(**wrong)
+
+
+def test_weights_are_no_server(spec: MakeSpec) -> None:
+    with pytest.raises(ModelLoadFailed, match="endpoint"):
+        load(spec(source=PathSource(path="x")), "x", "cpu")

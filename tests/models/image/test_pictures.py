@@ -1,0 +1,354 @@
+"""Pictures from members: every kind, and every way in which a file can be bad."""
+
+from __future__ import annotations
+
+import io
+import resource
+import struct
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+
+from models.errors import EmptyInput, InputTooLong, InvalidMedia
+from models.image.pictures import (
+    MAX_PIXELS,
+    encode_png,
+    encode_preview,
+    fit_bytes,
+    open_picture,
+    read_picture,
+)
+
+RED, BLUE, WHITE = (220, 30, 40), (20, 60, 200), (255, 255, 255)
+ORIENTATION = 0x0112
+
+
+def halves(size: tuple[int, int] = (60, 40), left: Any = RED, right: Any = BLUE) -> Image.Image:
+    """Return a picture whose left half differs from its right one."""
+    image = Image.new("RGB", size, left)
+    image.paste(right, (size[0] // 2, 0, *size))
+    return image
+
+
+def saved(image: Image.Image, format_: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format_, **options)
+    return file.getvalue()
+
+
+def close(colour: Any, wanted: tuple[int, int, int], within: int = 30) -> bool:
+    return all(abs(a - b) <= within for a, b in zip(colour, wanted, strict=True))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+
+def png_of_size(width: int, height: int, data: bytes = b"") -> bytes:
+    """Return a PNG that claims a size; its pixels are a stream of zeros as long as ``data``."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(data, 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def read_or_refused(data: bytes) -> Image.Image | None:
+    """Return a picture, None when it was refused with a sentence. Other errors come through."""
+    try:
+        return open_picture(data)
+    except (InvalidMedia, InputTooLong) as error:
+        return None if error.user_message.endswith(".") else pytest.fail(error.user_message)
+
+
+# --------------------------------------------------------------------------- what can be read
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"])
+def test_every_usual_format_is_read(format_: str, tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "picture.bin"  # the name tells nothing
+    path.write_bytes(saved(halves((64, 48)), format_))
+    read = read_picture(path)
+    assert (read.image.mode, read.image.size, read.notices) == ("RGB", (64, 48), ())
+    assert close(read.image.getpixel((8, 24)), RED)
+    assert close(read.image.getpixel((56, 24)), BLUE)
+    assert close(open_picture(path.read_bytes()).getpixel((8, 24)), RED)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
+def test_of_a_moving_picture_the_first_frame_is_used(format_: str) -> None:
+    frames = [halves(left=(40 + n, 0, 0), right=(0, 40 + n, 0)) for n in range(200)]
+    options: dict[str, Any] = {"lossless": True, "method": 0} if format_ == "WEBP" else {}
+    options |= {"save_all": True, "append_images": frames[1:], "duration": 20}
+    data = saved(frames[0], format_, **options)
+    with Image.open(io.BytesIO(data)) as probe:
+        assert probe.n_frames == 200
+    began = time.perf_counter()
+    read = read_picture(data)
+    assert time.perf_counter() - began < 1
+    assert read.notices == ("This picture moves; only its first frame was used.",)
+    assert close(read.image.getpixel((5, 20)), (40, 0, 0), within=4)
+
+
+def test_the_pages_of_a_document_do_not_move() -> None:
+    data = saved(halves(), "TIFF", save_all=True, append_images=[halves(), halves()])
+    assert read_picture(data).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "red_at"),
+    [(1, "left"), (2, "right"), (3, "right"), (4, "left"), (5, "top"), (6, "top"),
+     (7, "bottom"), (8, "bottom")],
+)  # fmt: skip
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_a_rotation_is_applied_and_then_stripped(
+    format_: str, orientation: int, red_at: str
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[0x010F] = "Camera of ada"
+    image = open_picture(saved(halves((64, 48)), format_, exif=exif))
+    turned = orientation >= 5
+    assert image.size == ((48, 64) if turned else (64, 48))
+    width, height = image.size
+    places = {
+        "left": (4, height // 2),
+        "right": (width - 4, height // 2),
+        "top": (width // 2, 4),
+        "bottom": (width // 2, height - 4),
+    }
+    assert close(image.getpixel(places[red_at]), RED, within=60)
+    assert not image.getexif()
+    assert image.info == {}
+
+
+def test_where_a_photo_was_taken_is_not_handed_on() -> None:
+    exif = Image.Exif()
+    exif[0x013B] = "ada"
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)
+    data = saved(halves(), "JPEG", exif=exif, comment=b"a secret", xmp=b"<x:xmpmeta>a secret</x>")
+    image = open_picture(data)
+    for format_ in ("PNG", "JPEG", "WEBP"):
+        out = saved(image, format_)
+        assert b"secret" not in out
+        assert b"ada" not in out
+        assert b"Exif" not in out
+
+
+def test_cmyk_becomes_rgb() -> None:
+    image = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    for format_ in ("JPEG", "TIFF"):
+        assert close(open_picture(saved(image, format_)).getpixel((9, 9)), (255, 0, 0))
+
+
+def test_colours_of_another_space_are_brought_into_srgb() -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    same = open_picture(saved(halves(), "PNG", icc_profile=lab))
+    assert close(same.getpixel((5, 5)), RED, within=2)
+    broken = open_picture(saved(halves(), "PNG", icc_profile=b"not a profile" * 20))
+    assert broken.getpixel((5, 5)) == RED
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0, 0), (32768, 128), (65535, 255)])
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+def test_sixteen_bits_become_eight(format_: str, value: int, grey: int) -> None:
+    image = Image.fromarray(np.full((8, 8), value, np.uint16))
+    assert open_picture(saved(image, format_)).getpixel((3, 3)) == (grey, grey, grey)
+
+
+def test_sixteen_bits_of_colour_are_read() -> None:
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">HHH", 65535, 0, 32896) * 4
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    data += chunk(b"IDAT", zlib.compress(row * 4)) + chunk(b"IEND", b"")
+    assert close(open_picture(data).getpixel((1, 1)), (255, 0, 128), within=1)
+
+
+def test_measured_values_are_stretched() -> None:
+    image = Image.fromarray(np.linspace(-3, 7, 64, dtype=np.float32).reshape(8, 8))
+    pixels = np.asarray(open_picture(saved(image, "TIFF")))
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "L"])
+def test_transparent_parts_become_white(mode: str) -> None:
+    if mode == "P":
+        data = saved(Image.new("P", (8, 8), 0), "GIF", transparency=0)
+    elif mode in ("1", "L"):
+        data = saved(Image.new(mode, (8, 8), 255), "PNG")
+    else:
+        data = saved(Image.new(mode, (8, 8)), "PNG")
+    assert open_picture(data).getpixel((2, 2)) == WHITE
+
+
+# --------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (30_000, 4), (4, 30_000)])
+def test_huge_sides_are_refused_before_decoding(width: int, height: int) -> None:
+    began = time.perf_counter()
+    with pytest.raises(InputTooLong, match="million pixels"):
+        read_picture(png_of_size(width, height))
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("format_", ["GIF", "BMP", "TIFF", "WEBP"])
+def test_large_pictures_of_any_format_are_refused(format_: str) -> None:
+    side = 8000 if format_ != "WEBP" else 7100
+    assert side * side > MAX_PIXELS
+    options = {"method": 0, "lossless": False, "quality": 1} if format_ == "WEBP" else {}
+    data = saved(Image.new("L", (side, side)).convert("P"), format_, **options)
+    with pytest.raises(InputTooLong, match=f"{side:,} × {side:,}"):
+        read_picture(data)
+
+
+def test_a_bomb_does_not_fill_the_memory() -> None:
+    """What is packed a thousandfold is refused by its size, however small the file is."""
+    data = png_of_size(20_000, 20_000, bytes(3 * 20_000 * 50))
+    assert len(data) < 20_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputTooLong):
+        read_picture(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+def test_a_bomb_of_text_in_a_picture_is_refused() -> None:
+    data = saved(halves(), "PNG")
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(20_000_000), 9))
+    position = data.index(b"IDAT") - 4
+    with pytest.raises(InvalidMedia):
+        read_picture(data[:position] + text + data[position:])
+
+
+def test_the_largest_picture_that_fits_is_read() -> None:
+    data = saved(Image.new("L", (10_000, 5_000)), "PNG")
+    assert open_picture(data).size == (10_000, 5_000)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        b"<?xml version='1.0'?>\n<!-- x -->\n<svg/>",
+        b"\xef\xbb\xbf  <!DOCTYPE svg>\n<SVG>",
+    ],
+)
+def test_svg_is_refused(head: bytes) -> None:
+    with pytest.raises(InvalidMedia, match=r"SVG drawings .* PNG"):
+        read_picture(head)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b"%PDF-1.7\n",
+        b"PK\x03\x04 a zip",
+        b"just some words",
+        b"\0" * 4096,
+        b"\x89PNG",
+    ],
+)
+def test_what_is_not_a_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidMedia):
+        read_picture(data)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
+    with pytest.raises(EmptyInput, match="0 bytes"):
+        read_picture(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_truncated_files_get_a_sentence(format_: str, share: float) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    data = saved(Image.fromarray(noise), format_)
+    image = read_or_refused(data[: int(len(data) * share)])
+    assert image is None or image.size == (64, 64)  # a format may stand the loss of its end
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF"])
+def test_damaged_bytes_never_raise_anything_else(format_: str) -> None:
+    random = np.random.default_rng(1)
+    data = saved(halves((48, 48)), format_)
+    for _ in range(60):
+        broken = bytearray(data)
+        for position in random.integers(8, len(data), 4):
+            broken[position] ^= int(random.integers(1, 255))
+        read_or_refused(bytes(broken))
+
+
+def test_of_a_polyglot_the_picture_alone_goes_on() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("run.js", "alert('secret')")
+    for format_ in ("PNG", "JPEG", "GIF"):
+        polyglot = saved(halves(), format_) + b"<script>secret</script>" + archive.getvalue()
+        assert zipfile.is_zipfile(io.BytesIO(polyglot))
+        out = encode_png(open_picture(polyglot), {})
+        assert b"secret" not in out
+        assert not zipfile.is_zipfile(io.BytesIO(out))
+
+
+def test_a_document_with_a_picture_in_it_is_not_a_picture() -> None:
+    with pytest.raises(InvalidMedia):
+        read_picture(b"%PDF-1.7\n" + saved(halves(), "JPEG"))
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def test_a_png_says_what_it_was_given() -> None:
+    data = encode_png(halves(), {"model": "tiny", "licence": "Лицензия 🦜"})
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.text == {"model": "tiny", "licence": "Лицензия 🦜"}
+        assert image.getpixel((0, 0)) == RED
+
+
+def test_a_preview_is_a_small_jpeg() -> None:
+    data = encode_preview(halves((3000, 1500)))
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("JPEG", (512, 256))
+    assert len(data) < 20_000
+    with Image.open(io.BytesIO(encode_preview(halves((60, 40))))) as image:
+        assert image.size == (60, 40)
+
+
+def test_a_picture_is_made_to_fit_the_upload_limit() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)
+    image = Image.fromarray(noise)
+    whole, content_type = fit_bytes(image, 10_000_000, {"model": "tiny"})
+    assert content_type == "image/png"
+    for limit in (len(whole) - 1, 200_000, 20_000, 3_000):
+        data, content_type = fit_bytes(image, limit, {"model": "tiny"})
+        assert len(data) <= limit
+        assert content_type == "image/jpeg"
+        with Image.open(io.BytesIO(data)) as smaller:
+            assert abs(smaller.width / smaller.height - 1.5) < 0.1
+            assert smaller.info["comment"] == b"model: tiny"
+    with pytest.raises(InputTooLong):
+        fit_bytes(image, 100)
+
+
+def test_a_drawing_stays_sharp_where_it_fits() -> None:
+    image = Image.new("RGB", (300, 200), "white")
+    ImageDraw.Draw(image).line((0, 0, 299, 199), fill="black")
+    data, content_type = fit_bytes(image, 8_000)
+    assert content_type == "image/png"
+    with Image.open(io.BytesIO(data)) as same:
+        assert same.tobytes() == image.tobytes()

@@ -1,0 +1,209 @@
+"""The backend for OpenAI's voices, against a loopback server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import av
+import pytest
+
+from models.contracts import SpeechRequest, SpeechResult
+from models.errors import (
+    BackendError,
+    BackendRefused,
+    BackendUnreachable,
+    HandlerError,
+    ModelLoadFailed,
+    ModelUnavailable,
+    UnsupportedOption,
+)
+from models.speech.openai_speech import load
+from models.tasks import TaskStepper
+from tests.models.control import ScratchControl, notices, result_of, spec_of, stages
+from tests.models.sound_server import (
+    SoundReply,
+    SoundServer,
+    cancel_while_it_waits,
+    refuses,
+    run,
+    speaks,
+)
+
+Connect = Callable[..., TaskStepper]
+
+PRICES = {"characters": 0.6, "minute": 0.015}
+
+
+@pytest.fixture
+def server() -> Iterator[SoundServer]:
+    server = SoundServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def connect(server: SoundServer) -> Iterator[Connect]:
+    """Return a function that loads the backend; it is closed after the test."""
+    open_: list[TaskStepper] = []
+
+    def make(key: str = "", voices: tuple[str, ...] = ("coral", "ash"), **options: Any) -> Any:
+        source = {"kind": "endpoint", "url": server.url, "model": "tts", "api_key_env": key}
+        spec = spec_of("openai-speech", "speech", source=source, voices=voices, options=options)
+        open_.append(load(spec, f"{server.url}/v1", "cpu"))
+        return open_[-1]
+
+    yield make
+    for stepper in open_:
+        stepper.close()
+
+
+def speech(events: Any) -> SpeechResult:
+    result = result_of(events)
+    assert isinstance(result, SpeechResult)
+    return result
+
+
+def test_each_sentence_is_asked_for(server, connect: Connect, control: ScratchControl) -> None:
+    server.script = [speaks(0.5), speaks(1.0)]
+    stepper = connect(instructions="Calmly.", prices=PRICES)
+
+    events = run(stepper, SpeechRequest("First one. Then two.", voice="Ash", speed=1.5), control)
+
+    assert stages(events) == ["sentence 1 of 2", "sentence 2 of 2"]
+    assert server.paths == ["/v1/audio/speech"] * 2
+    assert [request["input"] for request in server.requests] == ["First one.", "Then two."]
+    assert server.requests[0] == {
+        "model": "tts",
+        "input": "First one.",
+        "voice": "ash",
+        "speed": 1.5,
+        "instructions": "Calmly.",
+        "response_format": "pcm",
+    }
+    result = speech(events)
+    assert result.voice == "ash"
+    assert result.duration_s == pytest.approx(1.75, abs=0.05)
+    assert max(result.waveform) == 255
+    assert result.usage.amount == len("First one. Then two.") - 1
+    assert result.usage.cost_usd == pytest.approx(19 * 0.6e-6 + 1.5 / 60 * 0.015, rel=0.01)
+    with av.open(str(control.open(result.media))) as file:
+        assert file.streams.audio[0].codec_context.name == "opus"
+        assert file.streams.audio[0].metadata["voice"] == "ash"
+
+
+def test_without_choices_nothing_more_is_sent(
+    server, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [speaks()]
+
+    result = speech(run(connect(), SpeechRequest("Hello."), control))
+
+    assert set(server.requests[0]) == {"model", "input", "voice", "response_format"}
+    assert result.voice == "coral"
+    assert result.usage.cost_usd == 0
+
+
+def test_a_seed_is_said_to_be_of_no_use(server, connect: Connect, control: ScratchControl) -> None:
+    server.script = [speaks()]
+
+    events = run(connect(), SpeechRequest("Hello.", seed=1), control)
+
+    assert notices(events) == ["Tiny takes no seed, so yours was not used."]
+
+
+def test_an_unknown_voice_is_refused(server, connect: Connect, control: ScratchControl) -> None:
+    with pytest.raises(UnsupportedOption, match="it has coral, ash"):
+        run(connect(), SpeechRequest("Hello.", voice="me"), control)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "told", "sentence"),
+    [
+        (refuses(401, "invalid_api_key"), BackendRefused, "key"),
+        (refuses(404, "model_not_found"), ModelUnavailable, "does not have this model"),
+        (refuses(429), BackendRefused, "too busy"),
+        (refuses(429, "insufficient_quota"), BackendRefused, "quota"),
+        (refuses(400, "content_policy_violation"), BackendRefused, "content rules"),
+        (refuses(500), BackendError, "failed"),
+        (refuses(503), BackendUnreachable, "did not answer"),
+        (SoundReply(b""), BackendError, "no sound"),
+        (SoundReply(b"<html>", content_type="text/html"), BackendError, "no sound"),
+    ],
+)
+def test_every_failure_has_its_sentence(
+    reply: SoundReply,
+    told: type[HandlerError],
+    sentence: str,
+    server: SoundServer,
+    connect: Connect,
+    control: ScratchControl,
+) -> None:
+    server.script = [speaks(), reply]
+    stepper = connect()
+
+    with pytest.raises(told) as caught:
+        run(stepper, SpeechRequest("One. Two."), control)
+
+    assert type(caught.value) is told
+    assert sentence in caught.value.user_message
+    server.script = [speaks()]
+    assert speech(run(stepper, SpeechRequest("One."), control)).duration_s > 0.4
+
+
+def test_a_busy_server_is_asked_again_once(
+    server, connect: Connect, control: ScratchControl
+) -> None:
+    server.script = [refuses(429, **{"Retry-After": "0.2"}), speaks()]
+
+    assert speech(run(connect(), SpeechRequest("Hello."), control)).duration_s > 0.4
+    assert len(server.requests) == 2
+
+
+def test_a_silent_server_times_out(server, connect: Connect, control: ScratchControl) -> None:
+    server.script = [speaks(wait_s=5.0)]
+
+    with pytest.raises(BackendUnreachable):
+        run(connect(timeout_s=0.3), SpeechRequest("Hello."), control)
+
+
+def test_a_cancel_closes_the_connection(server, connect: Connect, control: ScratchControl) -> None:
+    server.script = [speaks(wait_s=30.0), speaks()]
+    stepper = connect()
+
+    cancel_while_it_waits(server, stepper, SpeechRequest("Hello. And more."), control)
+
+    assert speech(run(stepper, SpeechRequest("Hello."), control)).duration_s > 0.4
+    assert [request["input"] for request in server.requests] == ["Hello."] * 2
+
+
+def test_close_ends_all_threads(server, connect: Connect, control: ScratchControl) -> None:
+    server.script = [speaks(wait_s=30.0)]
+    before = threading.active_count()
+    stepper = connect()
+    stepper.admit("job", SpeechRequest("Hello."), control)
+    while not server.requests:
+        stepper.step()
+
+    stepper.close()
+
+    assert server.left.wait(5)
+    assert threading.active_count() == before
+    connect()  # for the fixture to close
+    stepper.close = lambda: None  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"key": "NO_SUCH_KEY"}, "NO_SUCH_KEY"),
+        ({"voices": ()}, "voices"),
+        ({"loud": True}, "options"),
+    ],
+)
+def test_what_is_wrong_in_the_catalogue_is_named(connect: Connect, options, word) -> None:
+    with pytest.raises(ModelLoadFailed, match=word):
+        connect(**options)

@@ -1,0 +1,103 @@
+"""What tests of video models share: requests, specs, tiny checkpoints, a loop for steppers."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.catalog import EndpointSource, HubSource, ModelSpec
+from models.contracts import (
+    Finished,
+    HandlerEvent,
+    MediaInput,
+    Modality,
+    VideoRequest,
+    VideoResult,
+)
+from models.tasks import TaskStepper
+from tests.models.checkpoints_video import write_pipeline
+from tests.models.control import ScratchControl
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function: family -> folder of a tiny checkpoint, made once."""
+    made: dict[str, Path] = {}
+
+    def get(family: str) -> Path:
+        if family not in made:
+            made[family] = write_pipeline(tmp_path_factory.mktemp(family), family)
+        return made[family]
+
+    return get
+
+
+def spec_for(backend: str, *, url: str = "", key: str = "", **options: Any) -> ModelSpec:
+    """Return a row of the catalogue: a folder's, or with an address a server's."""
+    return ModelSpec(
+        id="tiny",
+        name="Tiny",
+        modality=Modality.VIDEO,
+        backend=backend,
+        source=EndpointSource(url=url, model="tiny-1", api_key_env=key)
+        if url
+        else HubSource(repo="tiny/tiny", revision=REVISION),
+        licence="MIT",
+        commercial_use=True,
+        memory_mb=1,
+        load_s=1,
+        options=options,
+    )
+
+
+def result_of(events: list[HandlerEvent]) -> VideoResult:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert isinstance(last.result, VideoResult)
+    return last.result
+
+
+def run_task(
+    stepper: TaskStepper, request: VideoRequest, control: ScratchControl, job_id: str = "job"
+) -> list[HandlerEvent]:
+    """Run one job of a server's to its end, as a worker does."""
+    stepper.admit(job_id, request, control)
+    events: list[HandlerEvent] = []
+    deadline = time.monotonic() + 20
+    while not (events and isinstance(events[-1], Finished)):
+        assert time.monotonic() < deadline
+        for _, event in stepper.step():
+            if isinstance(event, Exception):
+                raise event
+            events.append(event)
+    return events
+
+
+def picture(control: ScratchControl, size: tuple[int, int] = (64, 64)) -> MediaInput:
+    """Return a reference to a photo with a secret in it."""
+    exif = Image.Exif()
+    exif[0x010F] = "Camera of ada"
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, "JPEG", exif=exif)
+    return control.store(file.getvalue(), "first.jpg", "image/jpeg")
+
+
+def frames_in(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the frames of a clip as they are seen."""
+    with av.open(io.BytesIO(data)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def metadata_in(data: bytes) -> dict[str, str]:
+    with av.open(io.BytesIO(data)) as container:
+        return dict(container.metadata)
