@@ -16,9 +16,9 @@ from bot.delivery.intake import settings_channel
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
 from bot.services.house_rules import FIRST_FRAME
+from bot.services.pictures import LIKENESS
 from bot.services.sizes import fitted, size_of
 from bot.services.texts import is_blank
-from bot.views.pictures import LIKENESS
 from models.catalog import ModelSpec
 from models.contracts import Modality, VideoRequest, make_request
 from models.errors import EmptyInput, UnsupportedOption

@@ -18,6 +18,11 @@ from models.errors import InvalidMedia
 POINTERS = "pictures"
 """Key of a job's presentation: where the pictures that its request reads can be fetched again."""
 
+LIKENESS = (
+    "If the reference shows a person: this is made by AI and no photo of them, and they should "
+    "have agreed to it."
+)
+
 _ENDINGS = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tiff", ".webp")
 _GONE = "The picture is not there any more, so this can't be done. Please send it again."
 

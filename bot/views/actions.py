@@ -1,0 +1,264 @@
+"""What can be done with pictures, and with what is said about pictures.
+
+This module owns what follows a press: the request that it becomes, or the form that it opens.
+Which button was pressed, and by whom, is ``bot.views.pictures``'s business. A picture is fetched
+from the message that shows it, so that its address is fresh and a restart harms nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import dataclass, replace
+
+import discord
+
+from bot.delivery.intake import requester_of, settings_channel
+from bot.engine.job import new_job_id
+from bot.services.house_rules import FIRST_FRAME
+from bot.services.pictures import (
+    LIKENESS,
+    POINTERS,
+    fetched,
+    pointed_at,
+    pointers,
+    reading_again,
+)
+from bot.services.recipes import Recipe
+from bot.services.styles import Style
+from bot.views.base import Press, services_of
+from bot.views.forms import Filled, PromptForm
+from bot.views.ids import delete_id
+from models.catalog import ModelSpec
+from models.contracts import (
+    ImageRequest,
+    Modality,
+    Request,
+    VideoRequest,
+    VisionRequest,
+    amended,
+    make_request,
+)
+from models.errors import InvalidRequest
+
+_VARY_STRENGTH = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a press is about: the message, its pictures or the one that was picked, the recipe."""
+
+    message: discord.Message
+    files: list[discord.Attachment]
+    recipe: Recipe
+
+    @property
+    def prompt(self) -> str:
+        """What the member wrote, without what a style added."""
+        request, quote = self.recipe.request, self.recipe.presentation.get("quote")
+        words = request.prompt if isinstance(request, ImageRequest | VideoRequest) else ""
+        return str(quote) if quote else words
+
+    def pointers(self) -> list[list[int]]:
+        return pointers(self.message, self.files)
+
+
+def _model(
+    interaction: Press, modality: Modality, chosen: str | None = None, *, able: str = ""
+) -> ModelSpec:
+    where = interaction.guild_id or 0, settings_channel(interaction.channel)
+    return services_of(interaction).admission.model_for(modality, *where, chosen, able=able)
+
+
+# --------------------------------------------------------------------------- new pictures
+
+
+async def vary(interaction: Press, subject: Subject) -> None:
+    """Draw near the picture, with a new seed; a model that can't starts from the prompt again."""
+    request, model_id = _drawn(subject), subject.recipe.model_id
+    model = _model(interaction, Modality.IMAGE, model_id)
+    services, presentation = services_of(interaction), dict(subject.recipe.presentation)
+    near = "reference" in model.capabilities
+    if near:
+        presentation[POINTERS] = subject.pointers()
+    else:
+        presentation["notes"] = [f"{model.name} can't start from a picture, so this is a new one."]
+
+    async def build() -> Request:
+        if not near:
+            return replace(request, seed=None)
+        [media] = await fetched(services, subject.files)
+        return replace(request, reference=media, strength=_VARY_STRENGTH, seed=None)
+
+    await services.intake.from_interaction(
+        interaction, build, model=model, purpose="vary", presentation=presentation
+    )
+
+
+async def edit(interaction: Press, subject: Subject) -> None:
+    """Draw, or film, with other words and everything else as it was."""
+    services, presentation = services_of(interaction), subject.recipe.presentation
+    request, model_id = subject.recipe.request, subject.recipe.model_id
+    if not isinstance(request, ImageRequest | VideoRequest):
+        raise InvalidRequest("This button is of another version. Please ask again.")
+
+    async def then(pressed: Press, filled: Filled) -> None:
+        async def build() -> Request:
+            words, negative = _styled(pressed, presentation, filled)
+            changed = amended(request, prompt=words, negative_prompt=negative)
+            kept = presentation.get(POINTERS)
+            return await reading_again(services, pressed.client, changed, kept)
+
+        await services.intake.from_interaction(
+            pressed,
+            build,
+            model=_model(pressed, request.modality, model_id),
+            purpose="edit",
+            presentation=presentation | {"quote": filled.words, "negative": filled.negative},
+        )
+
+    negative = str(presentation.get("negative", request.negative_prompt))
+    form = PromptForm(
+        "Edit the prompt", label="Prompt", prompt=subject.prompt, negative=negative, then=then
+    )
+    await interaction.response.send_modal(form)
+
+
+async def use_as_reference(interaction: Press, subject: Subject) -> None:
+    """Start a new picture from this one, with words of its own."""
+    request, services = _drawn(subject), services_of(interaction)
+    usual = subject.recipe.model_id
+    able = "reference" in services.catalog.get(usual).capabilities
+    model = _model(interaction, Modality.IMAGE, usual if able else None, able="reference")
+    presentation = subject.recipe.presentation
+
+    async def then(pressed: Press, filled: Filled) -> None:
+        async def build() -> Request:
+            [media] = await fetched(services, await pointed_at(pressed.client, subject.pointers()))
+            words, _ = _styled(pressed, presentation, filled)
+            changed = amended(request, prompt=words, strength=filled.strength, seed=None)
+            return replace(changed, reference=media)
+
+        shown = {"quote": filled.words, "notes": [LIKENESS], POINTERS: subject.pointers()}
+        await services.intake.from_interaction(
+            pressed, build, model=model, purpose="reference", presentation=presentation | shown
+        )
+
+    form = PromptForm(
+        "Use as reference",
+        label="What should it become?",
+        prompt=subject.prompt,
+        then=then,
+        with_strength=True,
+    )
+    await interaction.response.send_modal(form)
+
+
+async def animate(interaction: Press, subject: Subject) -> None:
+    """Make a clip that begins with this picture."""
+    services = services_of(interaction)
+    model = _model(interaction, Modality.VIDEO, able=FIRST_FRAME)
+    drawn = _drawn(subject)
+
+    async def then(pressed: Press, filled: Filled) -> None:
+        async def build() -> Request:
+            [media] = await fetched(services, await pointed_at(pressed.client, subject.pointers()))
+            return make_request(
+                VideoRequest,
+                prompt=filled.words,
+                width_px=drawn.width_px,
+                height_px=drawn.height_px,
+                first_frame=media,
+            )
+
+        shown: dict[str, object] = {"quote": filled.words, POINTERS: subject.pointers()}
+        await services.intake.from_interaction(
+            pressed, build, model=model, purpose="animate", presentation=shown
+        )
+
+    form = PromptForm("Animate", label="What happens?", prompt=subject.prompt, then=then)
+    await interaction.response.send_modal(form)
+
+
+async def upscale(interaction: Press, file: discord.Attachment) -> None:
+    """Post the picture at twice its size: a resampler needs no model, so this is no job."""
+    from models.image.upscaling import enlarge
+
+    services, requester = services_of(interaction), requester_of(interaction)
+    where = settings_channel(interaction.channel)
+    services.admission.check(requester, Modality.IMAGE, where)
+    await interaction.response.defer(thinking=True)
+    with services.admission.counted(requester):
+        [media] = await fetched(services, [file])
+        try:
+            path = services.spool.path(media)
+            made = await asyncio.to_thread(enlarge, path, interaction.filesize_limit)
+        finally:
+            await asyncio.to_thread(services.spool.discard, [media.path])
+    ending = made.content_type.partition("/")[2]
+    name = f"{file.filename.rpartition('.')[0] or 'picture'}-x2.{ending}"
+    upload = discord.File(io.BytesIO(made.data), name, description=file.description)
+    view = discord.ui.View(timeout=None)
+    custom_id = delete_id(requester.user_id, new_job_id())  # of no job: this message alone goes
+    view.add_item(discord.ui.Button(label="Delete", emoji="🗑️", custom_id=custom_id))
+    view.stop()
+    sizes = " → ".join(f"{width} × {height}" for width, height in (made.from_px, made.to_px))
+    await interaction.edit_original_response(content=f"🔍 {sizes}", attachments=[upload], view=view)
+
+
+# --------------------------------------------------------------------------- words about pictures
+
+
+async def describe(
+    interaction: Press, message: discord.Message, files: list[discord.Attachment]
+) -> None:
+    """Say what pictures of a message show."""
+    model = _model(interaction, Modality.VISION, able="caption")
+    services = services_of(interaction)
+
+    async def build() -> Request:
+        media = await fetched(services, files)
+        task = "detailed" if "detailed" in model.capabilities else "caption"
+        return make_request(VisionRequest, images=tuple(media), task=task)
+
+    await services.intake.from_interaction(
+        interaction,
+        build,
+        model=model,
+        purpose="describe",
+        presentation={POINTERS: pointers(message, files)},
+    )
+
+
+async def ask(interaction: Press, subject: Subject) -> None:
+    """Answer a question about the pictures that a description is of."""
+    services = services_of(interaction)
+    model = _model(interaction, Modality.VISION, able="question")
+    kept = subject.recipe.presentation.get(POINTERS) or subject.pointers()
+
+    async def then(pressed: Press, filled: Filled) -> None:
+        async def build() -> Request:
+            media = await fetched(services, await pointed_at(pressed.client, kept))
+            return make_request(
+                VisionRequest, images=tuple(media), task="question", question=filled.words
+            )
+
+        await services.intake.from_interaction(
+            pressed, build, model=model, purpose="ask", presentation={POINTERS: kept}
+        )
+
+    form = PromptForm("Ask about the picture", label="Your question", prompt="", then=then)
+    await interaction.response.send_modal(form)
+
+
+def _drawn(subject: Subject) -> ImageRequest:
+    if not isinstance(subject.recipe.request, ImageRequest):
+        raise InvalidRequest("This button is of another version. Please ask again.")
+    return subject.recipe.request
+
+
+def _styled(interaction: Press, presentation: dict[str, object], filled: Filled) -> tuple[str, str]:
+    """Return both prompts in the style of the picture, if the server still has that."""
+    styles = services_of(interaction).styles.of(interaction.guild_id or 0)
+    style = styles.get(str(presentation.get("style") or ""), Style(""))
+    return style.apply(filled.words, filled.negative)
