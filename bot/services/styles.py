@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bot.db.settings import SettingRepository
+from models.catalog import CatalogError
 from models.errors import InvalidRequest, UnsupportedOption
 
 PREFIX = "style."
@@ -114,8 +115,18 @@ class Styles:
 
 
 def default_styles(file: Path) -> dict[str, Style]:
-    """Read the styles that every server begins with."""
-    return {name: Style(**row) for name, row in tomllib.loads(file.read_text("utf-8")).items()}
+    """Read the styles that every server begins with; none where there is no such file.
+
+    Raises:
+        CatalogError: The file is not TOML, or a style has other fields.
+    """
+    try:
+        rows = tomllib.loads(file.read_text("utf-8"))
+        return {name: Style(**row) for name, row in rows.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{file}: {error}") from error
 
 
 def _joined(*texts: str) -> str:
