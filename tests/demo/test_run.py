@@ -65,7 +65,7 @@ def broken_weights(tmp_path: Path) -> Path:
     """A folder in which every model is there, and empty."""
     catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(tmp_path / "weights")
     for model_id in catalog.profile("embedded").defaults.values():
-        store._place(catalog.get(model_id)).mkdir(parents=True)
+        store._place(catalog.get(model_id)).mkdir(parents=True, exist_ok=True)
     return store.folder
 
 
