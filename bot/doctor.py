@@ -43,6 +43,9 @@ _LIBRARIES: Final = {
     "openai-video": ("openai", "PIL"),
     "google-video": ("google.genai", "PIL"),
     "coqui": ("torch", "TTS", "six", "torchcodec"),
+    "openai-speech": ("openai",),
+    "openai-transcription": ("openai",),
+    "wav2vec2": ("torch", "transformers"),
     "hibari": ("onnxruntime", "numpy"),
     "faster-whisper": ("faster_whisper", "ctranslate2"),
 }
@@ -180,10 +183,10 @@ def check_hardware(hardware: Hardware, catalog: Catalog, chosen: str) -> Iterato
 
 
 def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check]:
-    """The profile's models are there, and the classifier that looks at pictures."""
+    """The profile's models are there, and the tools that models use."""
     for spec in specs:
         if store.is_installed(spec):
-            purpose = spec.modality if isinstance(spec, ModelSpec) else "the safety of pictures"
+            purpose = spec.modality if isinstance(spec, ModelSpec) else "other models to use"
             yield Check(Level.OK, "model", f"{spec.id} for {purpose}")
             continue
         remedy = f"python -m bot models pull {spec.id}"

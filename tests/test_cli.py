@@ -27,7 +27,14 @@ def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[s
     assert cli.main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     starred = {line.split()[2] for line in lines if line.startswith("* ") and "fetched" not in line}
-    assert starred == {"smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"}
+    assert starred == {
+        "smollm2-135m",
+        "rapidocr",
+        "hibari",
+        "whisper-tiny-en",
+        "open-nsfw",
+        "ge2e-voices",
+    }
 
 
 def test_pull_without_an_id_fetches_the_profiles_defaults(
@@ -36,7 +43,14 @@ def test_pull_without_an_id_fetches_the_profiles_defaults(
     monkeypatch.setattr(WeightStore, "pull", lambda _, spec, progress: progress(f"got {spec.id}"))
     assert cli.main(["models", "pull"]) == 0
     got = capsys.readouterr().out.replace("got ", "").split()
-    assert got == ["smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"]
+    assert got == [
+        "smollm2-135m",
+        "rapidocr",
+        "hibari",
+        "whisper-tiny-en",
+        "open-nsfw",
+        "ge2e-voices",
+    ]
     assert cli.main(["models", "pull", "xtts-v2"]) == 0
     assert capsys.readouterr().out == "got xtts-v2\n"
 

@@ -79,8 +79,7 @@ def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: 
 def test_without_the_classifier_of_pictures_the_bot_still_serves(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    assert catalog.safety
-    [check] = doctor.check_models([catalog.safety], WeightStore(tmp_path))
+    [check] = doctor.check_models([catalog.tools["safety"]], WeightStore(tmp_path))
     assert check.level is Level.WARN
     assert check.remedy == "python -m bot models pull open-nsfw"
 
