@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_models(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="show all models").set_defaults(command=_models_list)
+    table = actions.add_parser("table", help="print docs/models.md, made from the catalogue")
+    table.set_defaults(command=_models_table)
     for name, command, text in (
         ("pull", _models_pull, "fetch weights; without an ID those of the profile"),
         ("prepare", _models_prepare, "load weights once, so that the first job need not convert"),
@@ -130,6 +132,13 @@ def _models_list(settings: Settings, _: argparse.Namespace) -> int:
         print(f"{star} {kind:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
         print(f"    {spec.description}")
     print(f"\n* fetched for the profile `{settings.profile}`")
+    return OK
+
+
+def _models_table(*_: object) -> int:
+    from bot.models_page import models_page
+
+    print(models_page(Catalog.read(CONFIG_FOLDER)), end="")
     return OK
 
 

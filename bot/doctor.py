@@ -22,7 +22,7 @@ import psutil
 
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog, ModelSpec, Profile, Weights
+from models.catalog import Catalog, EndpointSource, ModelSpec, Profile, Weights
 from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
@@ -188,6 +188,10 @@ def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check
         if store.is_installed(spec):
             purpose = spec.modality if isinstance(spec, ModelSpec) else "other models to use"
             yield Check(Level.OK, "model", f"{spec.id} for {purpose}")
+            continue
+        if isinstance(spec.source, EndpointSource):
+            remedy = f"Set {spec.source.api_key_env}."
+            yield Check(Level.WARN, "model", f"{spec.id} has no key", remedy)
             continue
         remedy = f"python -m bot models pull {spec.id}"
         level = Level.FAIL if isinstance(spec, ModelSpec) else Level.WARN

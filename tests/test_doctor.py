@@ -84,6 +84,14 @@ def test_without_the_classifier_of_pictures_the_bot_still_serves(
     assert check.remedy == "python -m bot models pull open-nsfw"
 
 
+def test_a_hosted_model_without_its_key_names_the_variable(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    [check] = doctor.check_models([catalog.get("gpt-image")], WeightStore(tmp_path))
+    assert (check.level, check.remedy) == (Level.WARN, "Set OPENAI_API_KEY.")
+
+
 def test_missing_libraries_name_their_extra(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
