@@ -32,6 +32,7 @@ def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[s
         "rapidocr",
         "hibari",
         "whisper-tiny-en",
+        "hibari-phonemes",
         "open-nsfw",
         "ge2e-voices",
     }
@@ -48,6 +49,7 @@ def test_pull_without_an_id_fetches_the_profiles_defaults(
         "rapidocr",
         "hibari",
         "whisper-tiny-en",
+        "hibari-phonemes",
         "open-nsfw",
         "ge2e-voices",
     ]
@@ -64,6 +66,21 @@ def test_a_pull_that_fails_says_why(
     monkeypatch.setattr(WeightStore, "pull", fail)
     assert cli.main(["models", "pull", "hibari"]) == 1
     assert capsys.readouterr().err == "no network\n"
+
+
+def test_a_hub_out_of_reach_is_a_sentence(installation: Path) -> None:
+    environment = {"SEXTANT_DATA_DIR": str(installation), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "models", "pull", "sdxl"],
+        cwd=Path(__file__).parent.parent,
+        env={**environment, "PATH": "/usr/bin", "HOME": str(installation)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "could not be fetched from the hub" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_prepare_loads_each_model_with_its_cache(
