@@ -40,6 +40,7 @@ PROOFS = {
     "deepseek-r1-distill-qwen-1.5b": f"{TEXT}[deepseek-distill]",
     "qwen3-4b": f"{TEXT}[qwen3]",
     "phi-4-mini": f"{TEXT}[phi4]",
+    "phi-4": f"{TEXT}[phi4]",
     "llama-3.1-8b": f"{TEXT}[llama]",
     "own-gguf": "text/test_causal_lm.py::test_streams_whole_characters",
     "openai-compatible": "text/test_openai_server.py::test_an_answer_streams",
