@@ -21,6 +21,7 @@ Weights are fetched with `python -m bot models pull ID`; `/models` shows members
 *How proven* says what the tests run. **real weights**: these very weights, from a package. **tiny
 checkpoint**: a small checkpoint of the same architecture, in the files that its authors publish,
 loaded and driven as the large one is; `make gpu-check` runs the large ones on a GPU of yours.
+**stand-in**: a model that has the same inputs and outputs, and none of the layers between.
 **loopback server**: a server on this machine that speaks the provider's API, with its refusals,
 silences and failures.
 

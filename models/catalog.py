@@ -19,7 +19,7 @@ from models.errors import ModelUnavailable
 
 RowT = TypeVar("RowT", bound="_Row")
 
-Tool = Literal["safety", "speakers"]
+Tool = Literal["safety", "speakers", "phonemes"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 
 BACKEND_GROUP = "sextant.backends"
@@ -115,9 +115,10 @@ Source = Annotated[
 ]
 
 
-Proof = Literal["real weights", "tiny checkpoint", "loopback server"]
+Proof = Literal["real weights", "tiny checkpoint", "stand-in", "loopback server"]
 """How a row is proven: by its very weights, by a small checkpoint of the same architecture that its
-backend loads, or by a server on the loopback address that speaks its provider's API."""
+backend loads, by a model that has but the same inputs and outputs, or by a server on the loopback
+address that speaks its provider's API."""
 
 
 class Weights(_Row):
@@ -190,7 +191,7 @@ class Catalog:
         models: In the order in which they are shown.
         profiles: By name.
         tools: What models use besides their own weights: ``safety``, the classifier of pictures,
-            and ``speakers``, the encoder of voices.
+            ``speakers``, the encoder of voices, and ``phonemes``, how English words sound.
     """
 
     def __init__(

@@ -46,6 +46,7 @@ Tell = Callable[[str], None]
 _USERS: Mapping[Tool, frozenset[Modality]] = {
     "safety": frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO}),
     "speakers": frozenset({Modality.TRANSCRIPTION}),
+    "phonemes": frozenset({Modality.SPEECH}),
 }
 
 _MANIFEST = ".sha256.json"
@@ -77,9 +78,9 @@ def placed(spec: ModelSpec, places: Places, tools: Mapping[Tool, Weights]) -> Mo
     Args:
         spec: Of the catalogue.
         places: Where weights lie here.
-        tools: Of the catalogue. Backends that see or make pictures are told of the classifier as
-            ``safety_dir``, those that listen of the encoder of voices as ``speakers_dir``, where it
-            is installed. ``cache_dir`` is told to all.
+        tools: Of the catalogue. Where one is installed, backends of the modalities that use it are
+            told of it, as ``safety_dir``, ``speakers_dir`` or ``phonemes_dir``. ``cache_dir`` is
+            told to all.
     """
     told = {"cache_dir": str(places.cache_dir(spec))}
     for name, tool in tools.items():

@@ -77,7 +77,7 @@ def test_what_a_fresh_machine_lacks_is_known(catalog: Catalog) -> None:
 
 
 def test_tools_are_fetched_with_every_profile(catalog: Catalog) -> None:
-    assert set(catalog.tools) == {"safety", "speakers"}
+    assert set(catalog.tools) == {"safety", "speakers", "phonemes"}
     assert catalog.limited(max_input_s=1).tools == catalog.tools
     for tool in catalog.tools.values():
         assert isinstance(tool.source, PackageSource)

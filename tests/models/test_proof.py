@@ -71,6 +71,7 @@ PROOFS = {
     "sora-2": "video/test_openai_video.py::test_a_clip_is_ordered_awaited_and_fetched",
     "veo-3.1": "video/test_google_video.py::test_a_clip_is_ordered_and_awaited",
     "hibari": "speech/test_hibari.py::test_it_speaks_with_progress",
+    "kokoro": "speech/test_kokoro.py::test_it_speaks_sentence_by_sentence",
     "xtts-v2": "speech/test_coqui.py::test_xtts_speaks_with_its_first_speaker",
     "coqui-vits": "speech/test_coqui.py::test_vits_speaks_from_a_file_and_from_its_folder",
     "whisper-tiny-en": f"{WHISPER}::test_speech_is_written_down_with_its_times",
@@ -84,10 +85,11 @@ PROOFS = {
     "wav2vec2-base-960h": "transcription/test_ctc.py::test_letters_become_sentences_with_times",
     "gpt-4o-mini-tts": f"{VOICES}::test_each_sentence_is_asked_for",
     "own-speech-server": f"{VOICES}::test_without_choices_nothing_more_is_sent",
-    "gpt-transcribe": f"{EARS}::test_a_model_without_times_gives_a_segment_a_window",
+    "gpt-transcribe": f"{EARS}::test_a_model_may_take_its_language_as_a_hint",
     "gpt-4o-transcribe": f"{EARS}::test_a_model_without_times_gives_a_segment_a_window",
     "whisper-1": f"{EARS}::test_words_have_times_when_they_are_asked_for",
     "open-nsfw": "image/test_safety.py::test_scores_as_the_wheel_s_own_code_does",
+    "hibari-phonemes": "speech/test_kokoro.py::test_phonemes_are_numbered_as_kokoro_numbers_them",
     "ge2e-voices": "transcription/test_speakers.py::test_two_voices_are_told_apart_in_a_transcript",
 }
 """The test of each row, below ``tests/models``."""
@@ -95,6 +97,7 @@ PROOFS = {
 SIGNS = {
     "real weights": r"\bpackaged\(|\bPackaged\b|\bpackaged\)|WeightStore\(",
     "tiny checkpoint": r"\b(?:random_)?checkpoint[(:]|\bparrot\(|\btalker\(|\bwrite_\w+\(",
+    "stand-in": r"\bwrite_\w+\(",
     "loopback server": r"\w+Server\(\)",
 }
 """What the file of a test has in it that proves something in that way."""

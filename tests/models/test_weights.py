@@ -323,7 +323,7 @@ def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("image", "safety_dir"),
         ("vision", "safety_dir"),
         ("video", "safety_dir"),
-        ("speech", None),
+        ("speech", "phonemes_dir"),
         ("transcription", "speakers_dir"),
     ],
 )
@@ -331,7 +331,7 @@ def test_backends_are_told_where_their_tools_are(
     packaged: Packaged, modality: str, told: str | None
 ) -> None:
     store, tool, _ = packaged
-    tools: dict[Tool, Weights] = {"safety": tool, "speakers": tool}
+    tools: dict[Tool, Weights] = {"safety": tool, "speakers": tool, "phonemes": tool}
     fields = {"modality": modality, "options": {"own": 1}, "id": "other"}
     spec = ModelSpec.model_validate(spec_of(packaged.source).model_dump() | fields)
     assert dict(placed(spec, store, tools).options) == {
