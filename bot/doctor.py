@@ -47,6 +47,7 @@ _LIBRARIES: Final = {
     "openai-transcription": ("openai",),
     "wav2vec2": ("torch", "transformers"),
     "hibari": ("onnxruntime", "numpy"),
+    "kokoro": ("onnxruntime", "numpy"),
     "faster-whisper": ("faster_whisper", "ctranslate2"),
 }
 """What a backend imports when it loads."""
