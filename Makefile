@@ -8,7 +8,7 @@ SCHEMA   = rm -f $(VENV)/schema.db*; export SEXTANT_DATABASE_URL=sqlite+aiosqlit
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: demo test lint bench bench-peers migrate chaos models chromium
+.PHONY: demo test lint bench bench-peers migrate chaos models chromium gpu-check
 .DEFAULT_GOAL := demo
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ endif
 
 bench: $(VENV)/.test models     ## measure; writes benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks
+
+gpu-check: $(VENV)/.models       ## run the installed large models on this machine's GPU; IDS="flux-schnell sdxl" picks some
+	$(BIN)/python -m benchmarks.gpu_check $(IDS)
 
 # llama.cpp's kernels for AMX crash in virtual machines (github.com/ggml-org/llama.cpp/issues/20824).
 NO_AMX = $(if $(shell grep -s amx_tile /proc/cpuinfo),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)

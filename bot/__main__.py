@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_models(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="show all models").set_defaults(command=_models_list)
+    table = actions.add_parser("table", help="print docs/models.md, made from the catalogue")
+    table.set_defaults(command=_models_table)
     for name, command, text in (
         ("pull", _models_pull, "fetch weights; without an ID those of the profile"),
         ("prepare", _models_prepare, "load weights once, so that the first job need not convert"),
@@ -124,12 +126,19 @@ def _models_list(settings: Settings, _: argparse.Namespace) -> int:
     defaults = {spec.id for spec in catalog.of_profile(settings.profile)}
     for spec in catalog.everything():
         mark = "installed" if store.is_installed(spec) else "-"
-        star = "*" if spec.id in defaults or spec is catalog.safety else " "
+        star = "*" if spec.id in defaults or spec in catalog.tools.values() else " "
         size = f"{spec.download_mb} MB" if spec.download_mb else ""
-        kind = spec.modality if isinstance(spec, ModelSpec) else "safety"
+        kind = spec.modality if isinstance(spec, ModelSpec) else "tool"
         print(f"{star} {kind:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
         print(f"    {spec.description}")
     print(f"\n* fetched for the profile `{settings.profile}`")
+    return OK
+
+
+def _models_table(*_: object) -> int:
+    from bot.models_page import models_page
+
+    print(models_page(Catalog.read(CONFIG_FOLDER)), end="")
     return OK
 
 
@@ -163,7 +172,7 @@ def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
         location, load = store.locate(spec), backend_entry_point(spec.backend).load()
         print(f"{spec.id}: loading", flush=True)
         try:
-            load(placed(spec, store, catalog.safety), location, "cpu").close()
+            load(placed(spec, store, catalog.tools), location, "cpu").close()
         except HandlerError as error:
             print(f"{spec.id}: {error}\n{error.__cause__ or ''}", file=sys.stderr)
             return FAILED

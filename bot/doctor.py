@@ -22,7 +22,7 @@ import psutil
 
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog, ModelSpec, Profile, Weights
+from models.catalog import Catalog, EndpointSource, ModelSpec, Profile, Weights
 from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ _LIBRARIES: Final = {
     "openai-video": ("openai", "PIL"),
     "google-video": ("google.genai", "PIL"),
     "coqui": ("torch", "TTS", "six", "torchcodec"),
+    "openai-speech": ("openai",),
+    "openai-transcription": ("openai",),
+    "wav2vec2": ("torch", "transformers"),
     "hibari": ("onnxruntime", "numpy"),
+    "kokoro": ("onnxruntime", "numpy"),
     "faster-whisper": ("faster_whisper", "ctranslate2"),
 }
 """What a backend imports when it loads."""
@@ -180,11 +184,15 @@ def check_hardware(hardware: Hardware, catalog: Catalog, chosen: str) -> Iterato
 
 
 def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check]:
-    """The profile's models are there, and the classifier that looks at pictures."""
+    """The profile's models are there, and the tools that models use."""
     for spec in specs:
         if store.is_installed(spec):
-            purpose = spec.modality if isinstance(spec, ModelSpec) else "the safety of pictures"
+            purpose = spec.modality if isinstance(spec, ModelSpec) else "other models to use"
             yield Check(Level.OK, "model", f"{spec.id} for {purpose}")
+            continue
+        if isinstance(spec.source, EndpointSource):
+            remedy = f"Set {spec.source.api_key_env}."
+            yield Check(Level.WARN, "model", f"{spec.id} has no key", remedy)
             continue
         remedy = f"python -m bot models pull {spec.id}"
         level = Level.FAIL if isinstance(spec, ModelSpec) else Level.WARN

@@ -50,6 +50,7 @@ class Transcription(commands.Cog):
         language: str = _DETECT,
         translate: bool = False,
         word_timestamps: bool = False,
+        speakers: bool = False,
         model: str | None = None,
     ) -> None:
         """Write down what is said in a sound or video file.
@@ -60,6 +61,7 @@ class Transcription(commands.Cog):
             language: Which language is spoken; auto finds out.
             translate: Write it down in English, whatever is spoken.
             word_timestamps: Give every word its time, in the json format.
+            speakers: Tell who speaks: Speaker 1, Speaker 2 and so on.
             model: Which model listens. /models tells more about each.
         """
         spec = self._model(interaction, model)
@@ -73,6 +75,7 @@ class Transcription(commands.Cog):
                 language=spoken,
                 translate=translate,
                 word_timestamps=word_timestamps,
+                speakers=speakers,
             )
 
         await self._services.intake.from_interaction(

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,9 @@ from models.contracts import Modality
 from models.errors import ModelUnavailable
 
 RowT = TypeVar("RowT", bound="_Row")
+
+Tool = Literal["safety", "speakers", "phonemes"]
+TOOLS: tuple[Tool, ...] = get_args(Tool)
 
 BACKEND_GROUP = "sextant.backends"
 """Entry point group. A backend ``coqui`` is a callable ``load(spec, location, device)``."""
@@ -112,9 +115,10 @@ Source = Annotated[
 ]
 
 
-Proof = Literal["real weights", "tiny checkpoint", "loopback server"]
+Proof = Literal["real weights", "tiny checkpoint", "stand-in", "loopback server"]
 """How a row is proven: by its very weights, by a small checkpoint of the same architecture that its
-backend loads, or by a server on the loopback address that speaks its provider's API."""
+backend loads, by a model that has but the same inputs and outputs, or by a server on the loopback
+address that speaks its provider's API."""
 
 
 class Weights(_Row):
@@ -186,18 +190,19 @@ class Catalog:
     Args:
         models: In the order in which they are shown.
         profiles: By name.
-        safety: The classifier of pictures; see ``models.image.safety``.
+        tools: What models use besides their own weights: ``safety``, the classifier of pictures,
+            ``speakers``, the encoder of voices, and ``phonemes``, how English words sound.
     """
 
     def __init__(
         self,
         models: Iterable[ModelSpec],
         profiles: Mapping[str, Profile],
-        safety: Weights | None = None,
+        tools: Mapping[Tool, Weights] | None = None,
     ) -> None:
         self._models = {model.id: model for model in models}
         self.profiles = dict(profiles)
-        self.safety = safety
+        self.tools = dict(tools or {})
         for name, profile in self.profiles.items():
             for modality, model_id in profile.defaults.items():
                 if self.get(model_id).modality is not modality:
@@ -207,23 +212,24 @@ class Catalog:
     def read(cls, folder: Path) -> Catalog:
         """Read ``<folder>/models/*.toml`` and ``<folder>/profiles.toml``.
 
-        A file has rows of models, or the section ``safety``.
+        A file has rows of models, or a section with the name of a tool.
 
         Raises:
             CatalogError: A file is not TOML, or a row does not fit.
         """
         models: list[ModelSpec] = []
-        safety: Weights | None = None
+        tools: dict[Tool, Weights] = {}
         for file in sorted((folder / "models").glob("*.toml")):
             tables = _toml(file)
             models += (_checked(ModelSpec, row, file) for row in tables.pop("model", []))
-            if "safety" in tables:
-                safety = _checked(Weights, tables.pop("safety"), file)
+            for name in TOOLS:
+                if name in tables:
+                    tools[name] = _checked(Weights, tables.pop(name), file)
             if tables:
                 raise CatalogError(f"{file}: unknown: {', '.join(tables)}")
         file = folder / "profiles.toml"
         profiles = {name: _checked(Profile, t, file) for name, t in _toml(file).items()}
-        return cls(models, profiles, safety)
+        return cls(models, profiles, tools)
 
     def get(self, model_id: str) -> ModelSpec:
         """Return a model.
@@ -256,7 +262,7 @@ class Catalog:
             model.model_copy(update={"max_input_s": min(model.max_input_s, max_input_s)})
             for model in self._models.values()
         )
-        return Catalog(models, self.profiles, self.safety)
+        return Catalog(models, self.profiles, self.tools)
 
     def of_profile(self, name: str) -> list[ModelSpec]:
         """Return the default models of a profile.
@@ -267,26 +273,25 @@ class Catalog:
         return [self.get(model_id) for model_id in self.profile(name).defaults.values()]
 
     def needed_by(self, profile: str) -> list[Weights]:
-        """Return what is fetched for a profile: its models, and the classifier of pictures.
+        """Return what is fetched for a profile: its models, and the tools.
 
         Raises:
             CatalogError: There is none of that name.
         """
-        return [*self.of_profile(profile), *([self.safety] if self.safety else [])]
+        return [*self.of_profile(profile), *self.tools.values()]
 
     def weights(self, item_id: str) -> Weights:
-        """Return a model, or the classifier of pictures, by its id.
+        """Return a model or a tool by its id.
 
         Raises:
             ModelUnavailable: There is none of that name.
         """
-        if self.safety and item_id == self.safety.id:
-            return self.safety
-        return self.get(item_id)
+        found = (tool for tool in self.tools.values() if tool.id == item_id)
+        return next(found, None) or self.get(item_id)
 
     def everything(self) -> list[Weights]:
-        """Return every model and the classifier of pictures."""
-        return [*self._models.values(), *([self.safety] if self.safety else [])]
+        """Return every model and every tool."""
+        return [*self._models.values(), *self.tools.values()]
 
     def of(self, modality: Modality) -> list[ModelSpec]:
         """Return the models of a modality, in the order of the files."""

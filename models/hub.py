@@ -54,10 +54,10 @@ def fetch_repository(source: HubSource, folder: Path, count: Count) -> None:
         PullFailed: What arrived whole stays for the next try.
     """
     try:
-        import huggingface_hub
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
     except ImportError as error:
         raise PullFailed("huggingface_hub is not installed: pip install -e '.[models]'") from error
-    huggingface_hub.utils.disable_progress_bars()  # type: ignore[attr-defined]
+    disable_progress_bars()
     with _told_plainly(source):
         files = _wanted(source)
         sizes = [_present_bytes(folder, file) for file in files]

@@ -33,6 +33,7 @@ from models.catalog import (
     ModelSpec,
     PackageSource,
     PathSource,
+    Tool,
     Weights,
 )
 from models.contracts import Modality
@@ -42,7 +43,11 @@ from models.pickles import convert_pickles
 
 Tell = Callable[[str], None]
 
-_WITH_PICTURES = {Modality.IMAGE, Modality.VISION, Modality.VIDEO}
+_USERS: Mapping[Tool, frozenset[Modality]] = {
+    "safety": frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO}),
+    "speakers": frozenset({Modality.TRANSCRIPTION}),
+    "phonemes": frozenset({Modality.SPEECH}),
+}
 
 _MANIFEST = ".sha256.json"
 """Checksums of a hub's files as they arrived, so that later damage shows."""
@@ -67,18 +72,20 @@ class Places(Protocol):
     def cache_dir(self, spec: Weights) -> Path: ...
 
 
-def placed(spec: ModelSpec, places: Places, safety: Weights | None) -> ModelSpec:
+def placed(spec: ModelSpec, places: Places, tools: Mapping[Tool, Weights]) -> ModelSpec:
     """Return a row whose options say what only this machine knows.
 
     Args:
         spec: Of the catalogue.
         places: Where weights lie here.
-        safety: The classifier of pictures, which backends that see or make some are told of as
-            ``safety_dir`` where it is installed. ``cache_dir`` is told to all.
+        tools: Of the catalogue. Where one is installed, backends of the modalities that use it are
+            told of it, as ``safety_dir``, ``speakers_dir`` or ``phonemes_dir``. ``cache_dir`` is
+            told to all.
     """
     told = {"cache_dir": str(places.cache_dir(spec))}
-    if safety and spec.modality in _WITH_PICTURES and places.is_installed(safety):
-        told["safety_dir"] = places.locate(safety)
+    for name, tool in tools.items():
+        if spec.modality in _USERS[name] and places.is_installed(tool):
+            told[f"{name}_dir"] = places.locate(tool)
     return spec.model_copy(update={"options": {**spec.options, **told}})
 
 

@@ -196,7 +196,8 @@ class FakeHandler:
             used = Usage(len(request.text), "characters")
             return SpeechResult(media, 1.5, bytes(range(0, 256, 4)), used, voice="fake")
         seconds = control.open(request.media).stat().st_size / 1000
-        segments = (Segment(0.0, seconds, answer or "hello there"),)
+        speaker = "Speaker 1" if request.speakers else ""
+        segments = (Segment(0.0, seconds, answer or "hello there", (), speaker),)
         return TranscriptionResult(segments, "en", seconds, Usage(seconds, "seconds"))
 
 

@@ -27,7 +27,15 @@ def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[s
     assert cli.main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     starred = {line.split()[2] for line in lines if line.startswith("* ") and "fetched" not in line}
-    assert starred == {"smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"}
+    assert starred == {
+        "smollm2-135m",
+        "rapidocr",
+        "hibari",
+        "whisper-tiny-en",
+        "hibari-phonemes",
+        "open-nsfw",
+        "ge2e-voices",
+    }
 
 
 def test_pull_without_an_id_fetches_the_profiles_defaults(
@@ -36,7 +44,15 @@ def test_pull_without_an_id_fetches_the_profiles_defaults(
     monkeypatch.setattr(WeightStore, "pull", lambda _, spec, progress: progress(f"got {spec.id}"))
     assert cli.main(["models", "pull"]) == 0
     got = capsys.readouterr().out.replace("got ", "").split()
-    assert got == ["smollm2-135m", "rapidocr", "hibari", "whisper-tiny-en", "open-nsfw"]
+    assert got == [
+        "smollm2-135m",
+        "rapidocr",
+        "hibari",
+        "whisper-tiny-en",
+        "hibari-phonemes",
+        "open-nsfw",
+        "ge2e-voices",
+    ]
     assert cli.main(["models", "pull", "xtts-v2"]) == 0
     assert capsys.readouterr().out == "got xtts-v2\n"
 
@@ -50,6 +66,21 @@ def test_a_pull_that_fails_says_why(
     monkeypatch.setattr(WeightStore, "pull", fail)
     assert cli.main(["models", "pull", "hibari"]) == 1
     assert capsys.readouterr().err == "no network\n"
+
+
+def test_a_hub_out_of_reach_is_a_sentence(installation: Path) -> None:
+    environment = {"SEXTANT_DATA_DIR": str(installation), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "models", "pull", "sdxl"],
+        cwd=Path(__file__).parent.parent,
+        env={**environment, "PATH": "/usr/bin", "HOME": str(installation)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "could not be fetched from the hub" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_prepare_loads_each_model_with_its_cache(

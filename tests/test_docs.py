@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from discord import app_commands
 
+from bot import __main__ as cli
 from bot.services.setting_registry import SETTINGS, Setting
-from bot.settings import Settings
+from bot.settings import CONFIG_FOLDER, Settings
+from models.catalog import Catalog
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,6 +54,24 @@ def test_the_readme_names_settings_that_exist() -> None:
             assert part in fields, key
             fields = getattr(fields[part].annotation, "model_fields", {})
         assert variable == "SEXTANT_" + key.upper().replace(".", "__")
+
+
+def test_the_page_of_models_is_that_of_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "table"]) == 0
+    page = (ROOT / "docs" / "models.md").read_text("utf-8")
+    assert page == capsys.readouterr().out, "python -m bot models table > docs/models.md"
+    for spec in Catalog.read(CONFIG_FOLDER).everything():
+        assert f"`{spec.id}`" in page
+
+
+def test_what_the_page_of_models_recommends_exists() -> None:
+    catalog = Catalog.read(CONFIG_FOLDER)
+    page = (ROOT / "docs" / "models.md").read_text("utf-8")
+    _, _, prose = page.partition("## Not here")
+    named = set(re.findall(r"`([a-z0-9][a-z0-9.-]+)`", prose))
+    assert len(named) > 5
+    for name in named:
+        catalog.get(name)
 
 
 def test_the_default_settings_are_those_of_the_code() -> None:

@@ -79,10 +79,17 @@ def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: 
 def test_without_the_classifier_of_pictures_the_bot_still_serves(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    assert catalog.safety
-    [check] = doctor.check_models([catalog.safety], WeightStore(tmp_path))
+    [check] = doctor.check_models([catalog.tools["safety"]], WeightStore(tmp_path))
     assert check.level is Level.WARN
     assert check.remedy == "python -m bot models pull open-nsfw"
+
+
+def test_a_hosted_model_without_its_key_names_the_variable(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    [check] = doctor.check_models([catalog.get("gpt-image")], WeightStore(tmp_path))
+    assert (check.level, check.remedy) == (Level.WARN, "Set OPENAI_API_KEY.")
 
 
 def test_missing_libraries_name_their_extra(

@@ -82,7 +82,7 @@ class Engine:
         self._present = present
         self._durations = Durations()
         self._fleet = Fleet(
-            settings, weights, catalog.safety, self._durations, start_worker, self._dispatch
+            settings, weights, catalog.tools, self._durations, start_worker, self._dispatch
         )
         self._scheduler = Scheduler(catalog, self._fleet.residency, self._durations)
         self._jobs: dict[str, Job] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import psutil
 
@@ -20,7 +20,7 @@ from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
 from bot.settings import EngineSettings
-from models.catalog import ModelSpec, Weights
+from models.catalog import ModelSpec, Tool, Weights
 from models.weights import Places, placed
 
 
@@ -30,7 +30,7 @@ class Fleet:
     Args:
         settings: Lanes, budget, deadlines.
         weights: Where weights are found.
-        safety: The classifier of pictures.
+        tools: Of the catalogue, which handlers may use.
         durations: Learns how long loads take.
         start_worker: Makes the port of a lane by its name.
         changed: Called when a lane may take a job again.
@@ -40,14 +40,14 @@ class Fleet:
         self,
         settings: EngineSettings,
         weights: Places,
-        safety: Weights | None,
+        tools: Mapping[Tool, Weights],
         durations: Durations,
         start_worker: Callable[[str], WorkerPort],
         changed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._weights = weights
-        self._safety = safety
+        self._tools = tools
         self._durations = durations
         self._changed = changed
         budget_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
@@ -82,7 +82,7 @@ class Fleet:
         try:
             await self._unload(placement.evictions or (), keep=placement.lane)
             location = self._weights.locate(spec)
-            command = Load(placed(spec, self._weights, self._safety), location)
+            command = Load(placed(spec, self._weights, self._tools), location)
             loaded = await lane.load(command, self._settings.load_deadline_s)
             lane.state.residents[spec.id].slots = loaded.slots
             self.residency.measured(lane.state, spec.id, loaded.rss_bytes)

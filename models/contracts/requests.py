@@ -74,12 +74,14 @@ class TranscriptionRequest:
         language: BCP 47 code; None detects it.
         translate: Translate into English instead of writing down.
         word_timestamps: Give each word its time.
+        speakers: Tell who speaks.
     """
 
     media: MediaInput
     language: str | None = None
     translate: bool = False
     word_timestamps: bool = False
+    speakers: bool = False
     modality: Literal[Modality.TRANSCRIPTION] = Modality.TRANSCRIPTION
     version: Literal[1] = CONTRACT_VERSION
 

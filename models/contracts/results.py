@@ -73,12 +73,16 @@ class Word:
 
 @dataclass(frozen=True, config=FROZEN)
 class Segment:
-    """A stretch of speech with its times in seconds from the start of the file."""
+    """A stretch of speech with its times in seconds from the start of the file.
+
+    ``speaker`` is who is heard in most of it, such as ``Speaker 1``; empty where nobody asked.
+    """
 
     start_s: float
     end_s: float
     text: str
     words: tuple[Word, ...] = ()
+    speaker: str = ""
 
 
 @dataclass(frozen=True, config=FROZEN)

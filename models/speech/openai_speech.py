@@ -63,7 +63,7 @@ class HostedSpeechOptions(Options):
         instructions: How to speak, where the model can be told.
         sampling_rate_hz: Of the raw samples that the server sends.
         prices: For the costs that are logged.
-        cache_dir: Set by the engine; nothing is kept here.
+        cache_dir, phonemes_dir: Set by the engine; neither is used here.
     """
 
     slots: int = Field(4, ge=1, le=64)
@@ -73,6 +73,7 @@ class HostedSpeechOptions(Options):
     sampling_rate_hz: int = Field(24_000, ge=8000, le=48_000)
     prices: Prices = Prices()
     cache_dir: str = ""
+    phonemes_dir: str = ""
 
 
 def load(spec: ModelSpec, location: str, device: str) -> TaskStepper:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.contracts import Segment, TranscriptionResult
@@ -31,7 +31,7 @@ class _Cue:
 
 
 def render(result: TranscriptionResult, format: TranscriptFormat) -> str:  # noqa: A002
-    """Return a transcript as the text of a file.
+    """Return a transcript as the text of a file. Where the speaker changes, the new one is named.
 
     Args:
         result: What was said; without segments the file is still a valid, empty one.
@@ -52,11 +52,14 @@ def render(result: TranscriptionResult, format: TranscriptFormat) -> str:  # noq
 def _plain(segments: tuple[Segment, ...]) -> str:
     paragraphs: list[str] = []
     end_s = 0.0
-    for segment in segments:
+    speaker = ""
+    for segment in _named(segments):
         text = _one_line(segment.text)
         if not text:
             continue
-        if paragraphs and not _begins_paragraph(paragraphs[-1], segment.start_s - end_s):
+        changed, speaker = segment.speaker != speaker, segment.speaker
+        pause_s = segment.start_s - end_s
+        if paragraphs and not changed and not _begins_paragraph(paragraphs[-1], pause_s):
             paragraphs[-1] += f" {text}"
         else:
             paragraphs.append(text)
@@ -93,6 +96,8 @@ def _json(result: TranscriptionResult) -> str:
             "end_s": round(segment.end_s, 3),
             "text": segment.text.strip(),
         }
+        if segment.speaker:
+            row["speaker"] = segment.speaker
         if segment.words:
             row["words"] = [
                 {"start_s": round(w.start_s, 3), "end_s": round(w.end_s, 3), "text": w.text.strip()}
@@ -108,12 +113,27 @@ def _json(result: TranscriptionResult) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
+def _named(segments: tuple[Segment, ...]) -> Iterator[Segment]:
+    """Yield the segments; the first of each turn begins with who speaks."""
+    speaker = ""
+    for segment in segments:
+        if not segment.text.strip() or segment.speaker in ("", speaker):
+            yield segment
+            continue
+        speaker = segment.speaker
+        words = segment.words
+        if words:
+            first = replace(words[0], text=f"{speaker}: {words[0].text.strip()}")
+            words = (first, *words[1:])
+        yield replace(segment, text=f"{speaker}: {segment.text.strip()}", words=words)
+
+
 # --------------------------------------------------------------------------- subtitles
 
 
 def _cues(segments: tuple[Segment, ...]) -> Iterator[_Cue]:
     """Yield subtitles that fit into two lines; a long segment becomes several."""
-    for segment in segments:
+    for segment in _named(segments):
         text = _one_line(segment.text)
         if not text:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from pathlib import Path
 
 from models.catalog import ModelSpec
 from models.contracts import (
@@ -24,8 +25,9 @@ from models.contracts import (
     TranscriptionResult,
     Usage,
 )
-from models.errors import InputTooLong, failure_of
+from models.errors import InputTooLong, UnsupportedOption, failure_of
 from models.media import AudioInfo, decode_audio, probe_audio
+from models.transcription.speakers import SpeakerEncoder, named, stretches
 from models.transcription.windows import Window, WindowReader
 
 UNDETERMINED = "und"
@@ -84,17 +86,19 @@ def listen(
 
     Args:
         spec: Row of the catalogue.
-        request: The file.
+        request: The file, and whether to tell who speaks.
         control: Asked between segments whether to stop.
         ear: Who listens.
         language: What the model is told; None lets it find out.
 
     Raises:
+        UnsupportedOption: Speakers cannot be told apart here.
         InputTooLong: The recording is longer than the model takes.
         InvalidMedia: It cannot be read.
         BackendError: The model failed.
     """
     transcript = Transcript(language)
+    encoder = _encoder_for(spec) if request.speakers else None
     path = control.open(request.media)
     info = probe_audio(path)
     _check_length(spec, info.duration_s)
@@ -105,6 +109,8 @@ def listen(
         while not control.cancelled and (window := reader.next(next(longest_s))) is not None:
             _check_length(spec, window.end_s)
             yield from _heard(window, transcript, info, control, ear)
+    if encoder:
+        yield from _told_apart(transcript, path, control, encoder)
     if control.cancelled:
         return
     if info.measured and transcript.end_s < info.duration_s * _WHOLE - 1:
@@ -135,6 +141,28 @@ def _heard(
         raise failure_of(error) from error
     transcript.end_s = window.end_s
     yield _progress(window.end_s, info)
+
+
+def _encoder_for(spec: ModelSpec) -> SpeakerEncoder:
+    file = str(spec.options.get("speakers_dir", ""))
+    if not file:
+        raise UnsupportedOption("Speakers can't be told apart here yet; leave that option out.")
+    return SpeakerEncoder.load(file)
+
+
+def _told_apart(
+    transcript: Transcript, path: Path, control: Control, encoder: SpeakerEncoder
+) -> Iterator[HandlerEvent]:
+    """Listen to the recording again, and give each segment its speaker."""
+    segments = transcript.segments
+    voices = []
+    with closing(decode_audio(path)) as blocks:
+        for number, sound in enumerate(stretches(segments, blocks)):
+            yield Progress("telling the speakers apart", number / len(segments))
+            if control.cancelled:
+                return
+            voices.append(encoder.voice(sound))
+    transcript.segments = named(segments, voices)
 
 
 def _check_length(spec: ModelSpec, duration_s: float) -> None:

@@ -71,6 +71,7 @@ class HostedTranscriptionOptions(Options):
         times: The finest times that the model tells.
         window_s: Longest sound that is sent at once, in seconds.
         prompts: Whether the model takes what was said before.
+        language_hints: The model takes a list of languages that may be spoken, instead of one.
         prices: For the costs that are logged.
         cache_dir, speakers_dir: Set by the engine; the latter only where the encoder of voices is.
     """
@@ -80,6 +81,7 @@ class HostedTranscriptionOptions(Options):
     times: Literal["none", "segment", "word"] = "none"
     window_s: float = Field(30.0, ge=5, le=300)
     prompts: bool = True
+    language_hints: bool = False
     prices: Prices = Prices()
     cache_dir: str = ""
     speakers_dir: str = ""
@@ -154,7 +156,9 @@ class TranscriptionServer:
         ask: Any = self._client.audio.translations.create
         if not request.translate:
             ask = self._client.audio.transcriptions.create
-            if transcript.language:
+            if transcript.language and self._options.language_hints:
+                parameters["languages"] = [transcript.language]
+            elif transcript.language:
                 parameters["language"] = transcript.language
             if self._options.times != "none":
                 words = self._options.times == "word" and request.word_timestamps

@@ -85,6 +85,13 @@ async def test_what_the_model_can_do_is_done(world: World, options: dict[str, An
     assert WORDS in world.messages()[-1].content
 
 
+async def test_speakers_are_named_when_somebody_asks(world: World) -> None:
+    await world.member.slash(world.channel, "transcribe", file=("a.ogg", OGG), speakers=True)
+    assert f"Speaker 1: {WORDS}" in world.messages()[-1].content
+    await world.member.slash(world.channel, "transcribe", file=("b.ogg", OGG))
+    assert "Speaker" not in world.messages()[-1].content
+
+
 @pytest.mark.parametrize(
     ("filename", "data", "part"),
     [

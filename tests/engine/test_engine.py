@@ -172,7 +172,7 @@ async def test_a_load_says_where_to_keep_files_and_where_the_classifier_is(start
     models = [fake_model(), fake_model("fake-speech", Modality.SPEECH)]
     rows = [fake_model("fake-image", Modality.IMAGE), *models]
     profiles = fake_catalog(*rows).profiles
-    engine = await started(catalog=Catalog(rows, profiles, safety=fake_model("safety")))
+    engine = await started(catalog=Catalog(rows, profiles, {"safety": fake_model("safety")}))
     await outcome_of(engine, await engine.submit(submission("a")))
     await outcome_of(engine, await engine.submit(submission(ImageRequest("a cat"), "fake-image")))
     text, image = (command.spec.options for command in commands)

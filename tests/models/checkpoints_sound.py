@@ -7,6 +7,7 @@ loads them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,67 @@ def _whisper_tokenizer() -> Any:
     marks += [f"{step * 0.02:.2f}" for step in range(1501)]
     tokenizer.add_special_tokens([f"<|{mark}|>" for mark in marks])
     return tokenizer
+
+
+def write_kokoro(folder: Path, voices: Sequence[str]) -> Path:
+    """Write a graph with Kokoro's inputs and output, and voices for it.
+
+    For every number it hums 0.1 s at the voice's pitch, shorter at a higher speed; it has none of
+    Kokoro's layers.
+    """
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    def value(name: str, kind: int, shape: list[Any]) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def constant(name: str, array: Any) -> Any:
+        return onnx.numpy_helper.from_array(np.asarray(array), name)
+
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["count"]),
+        helper.make_node("Cast", ["count"], ["count_f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["count_f", "samples"], ["slow"]),
+        helper.make_node("Div", ["slow", "speed"], ["length"]),
+        helper.make_node("Squeeze", ["length", "zeros"], ["end"]),
+        helper.make_node("Range", ["zero", "end", "step"], ["times"]),
+        helper.make_node("Gather", ["style", "first"], ["pitch"], axis=1),
+        helper.make_node("Squeeze", ["pitch", "both"], ["pitch_s"]),
+        helper.make_node("Mul", ["times", "pitch_s"], ["phase"]),
+        helper.make_node("Sin", ["phase"], ["wave"]),
+        helper.make_node("Mul", ["wave", "loudness"], ["quiet"]),
+        helper.make_node("Unsqueeze", ["quiet", "zeros"], ["waveform"]),
+    ]
+    constants = [
+        constant("one", np.array([1])),
+        constant("zeros", np.array([0])),
+        constant("both", np.array([0, 1])),
+        constant("first", np.array([0])),
+        constant("zero", np.float32(0)),
+        constant("step", np.float32(1)),
+        constant("samples", np.array([2400], np.float32)),
+        constant("loudness", np.float32(0.3)),
+    ]
+    inputs = [
+        value("input_ids", TensorProto.INT64, [1, "n"]),
+        value("style", TensorProto.FLOAT, [1, 256]),
+        value("speed", TensorProto.FLOAT, [1]),
+    ]
+    outputs = [value("waveform", TensorProto.FLOAT, [1, "samples_out"])]
+    graph = helper.make_graph(nodes, "kokoro", inputs, outputs, constants)
+    opset = [helper.make_opsetid("", 17)]
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "voices").mkdir()
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=9),
+        str(folder / "onnx" / "model_quantized.onnx"),
+    )
+    for number, name in enumerate(voices, start=1):
+        styles = np.full((510, 256), 0.05 * number, np.float32)
+        styles.tofile(folder / "voices" / f"{name}.bin")
+    return folder
 
 
 def write_vits(folder: Path) -> Path:

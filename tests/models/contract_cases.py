@@ -31,7 +31,7 @@ from models.contracts import (
 from tests.models import checkpoints_pictures, checkpoints_video, checkpoints_vision
 from tests.models.checkpoints import write_random
 from tests.models.checkpoints_letters import sung, write_wav2vec2
-from tests.models.checkpoints_sound import write_vits
+from tests.models.checkpoints_sound import write_kokoro, write_vits
 from tests.models.control import ScratchControl, heard, media_of, result_of, spec_of
 from tests.models.image import image_server
 from tests.models.sound_server import SoundServer, hears, speaks
@@ -277,6 +277,14 @@ def hibari(ground: Ground) -> Iterator[Subject]:
 
 
 @contextmanager
+def kokoro(ground: Ground) -> Iterator[Subject]:
+    folder = write_kokoro(ground.folder / "kokoro", ["af_heart"])
+    options = {"phonemes_dir": ground.packaged("hibari")[1]}
+    spec = spec_of("kokoro", "speech", voices=["af_heart"], options=options)
+    yield _speaking(_load(spec, folder))
+
+
+@contextmanager
 def openai_speech(ground: Ground) -> Iterator[Subject]:
     with _running(SoundServer()) as server:
         server.script = _Always([speaks(0.5)])
@@ -343,6 +351,7 @@ CASES: dict[str, Case] = {
         google_video,
         coqui,
         hibari,
+        kokoro,
         openai_speech,
         faster_whisper,
         wav2vec2,

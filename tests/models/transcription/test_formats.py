@@ -122,3 +122,40 @@ def test_json_has_everything() -> None:
 @pytest.mark.parametrize(("kind", "expected"), [("txt", ""), ("srt", ""), ("vtt", "WEBVTT\n")])
 def test_silence_makes_an_empty_file_that_is_valid(kind, expected: str) -> None:
     assert render(result(), kind) == expected
+
+
+TALK = (
+    Segment(0.0, 1.0, " Hello.", (Word(0.0, 1.0, "Hello."),), "Speaker 1"),
+    Segment(1.1, 2.0, " How are you?", (), "Speaker 1"),
+    Segment(2.1, 3.0, " Fine.", (), "Speaker 2"),
+    Segment(3.1, 4.0, " Good.", (), "Speaker 1"),
+)
+
+
+def test_plain_text_has_a_paragraph_for_each_turn() -> None:
+    assert render(result(*TALK), "txt") == (
+        "Speaker 1: Hello. How are you?\n\nSpeaker 2: Fine.\n\nSpeaker 1: Good.\n"
+    )
+
+
+@pytest.mark.parametrize("kind", ["srt", "vtt"])
+def test_subtitles_name_who_begins_to_speak(kind) -> None:
+    lines = [line for line in render(result(*TALK), kind).splitlines() if line.endswith((".", "?"))]
+
+    assert lines == ["Speaker 1: Hello.", "How are you?", "Speaker 2: Fine.", "Speaker 1: Good."]
+
+
+def test_long_subtitles_name_the_speaker_once() -> None:
+    words = tuple(Word(n * 1.0, n + 0.5, word) for n, word in enumerate(LONG.split()))
+
+    text = render(result(Segment(0.0, 99.0, LONG, words, "Speaker 1")), "srt")
+
+    assert text.count("Speaker 1:") == 1
+
+
+def test_json_names_the_speaker_of_every_segment() -> None:
+    document = json.loads(render(result(*TALK), "json"))
+
+    speakers = [segment["speaker"] for segment in document["segments"]]
+    assert speakers == ["Speaker 1", "Speaker 1", "Speaker 2", "Speaker 1"]
+    assert document["text"] == "Hello. How are you? Fine. Good."

@@ -154,6 +154,19 @@ def test_words_have_times_when_they_are_asked_for(
     assert server.requests[0]["language"] == "en"
 
 
+def test_a_model_may_take_its_language_as_a_hint(
+    server, connect: Connect, control: ScratchControl, sound
+) -> None:
+    server.script = [hears("Guten Morgen.", languages=[{"code": "de"}, {"code": "en"}])]
+    request = TranscriptionRequest(sound.media, language="de-AT")
+
+    result = transcript(run(connect(language_hints=True), request, control))
+
+    assert server.requests[0]["languages[]"] == ["de"]
+    assert "language" not in server.requests[0]
+    assert result.language == "de"
+
+
 def test_silence_is_not_sent(server, connect: Connect, control: ScratchControl, tmp_path) -> None:
     path = write(tmp_path / "quiet.wav", silence(3.0))
 

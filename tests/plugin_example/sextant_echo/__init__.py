@@ -1,0 +1,1 @@
+"""A backend that says a question backwards."""
