@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 UNDETERMINED = "und"
 """BCP 47 for a language that nobody spoke enough of to tell."""
 
-_FIRST_WINDOW_S = 30.0
+_FIRST_WINDOW_S = 20.0
 _CHUNK_S = 30.0
 _STEP_S = 3.0
 _NO_SPEECH = 0.6
