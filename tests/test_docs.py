@@ -81,6 +81,15 @@ def test_the_default_settings_are_those_of_the_code() -> None:
     )
 
 
+def test_make_knows_what_the_documents_ask_of_it() -> None:
+    for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in set(re.findall(r"(?:^    |`)make ([a-z-]+)", file.read_text("utf-8"), re.M)):
+            done = subprocess.run(
+                ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{file.name}: make {target}: {done.stderr}"
+
+
 @pytest.mark.parametrize("command", ["--help", "models list", "models --help", "db --help"])
 def test_the_command_line_answers(command: str, tmp_path: Path) -> None:
     done = subprocess.run(
