@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any, BinaryIO
 from models.catalog import HubSource
 
 _UNFINISHED = ".unfinished"
+_BAR_CHARS = 24
+_BAR_EVERY_S = 0.5
 
 Count = Callable[[int, int], None]
 """Told the bytes that are there, and how many there will be."""
@@ -155,6 +158,30 @@ class _Counted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Bar:
+    """Tells how far a pull is, twice a second at most, each whole percent once."""
+
+    def __init__(self, name: str, tell: Callable[[str], None]) -> None:
+        self._name = name
+        self._tell = tell
+        self._percent = -1
+        self._next_s = 0.0
+
+    def draw(self, done: int, total: int) -> None:
+        """Tell that so many bytes of so many are there."""
+        percent = 100 * done // max(1, total)
+        if percent == self._percent or (percent < 100 and time.monotonic() < self._next_s):
+            return
+        self._percent, self._next_s = percent, time.monotonic() + _BAR_EVERY_S
+        full = percent * _BAR_CHARS // 100
+        bar = "#" * full + "-" * (_BAR_CHARS - full)
+        self._tell(f"{self._name}: [{bar}] {_mb(done)} of {_mb(total)} MB, {percent} %")
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:,.1f}"
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from models.catalog import (
 )
 from models.contracts import Modality
 from models.errors import ModelNotInstalled
-from models.hub import PullFailed, fetch_repository
+from models.hub import Bar, PullFailed, fetch_repository
 from models.pickles import convert_pickles
 
 Tell = Callable[[str], None]
@@ -57,9 +57,6 @@ _PACKAGE_ROOM = 3
 
 _HUB_ROOM, _CONVERTED_ROOM = 1.05, 2.1
 """Room for the files, and for another form of them."""
-
-_BAR_CHARS = 24
-_BAR_EVERY_S = 0.5
 
 
 class Places(Protocol):
@@ -237,7 +234,7 @@ class WeightStore:
     def _pull_hub(self, name: str, source: HubSource, progress: Tell) -> None:
         folder = self._begun(source)
         folder.mkdir(parents=True, exist_ok=True)
-        fetch_repository(source, folder, _Bar(name, progress).draw)
+        fetch_repository(source, folder, Bar(name, progress).draw)
         if source.convert_pickles:
             progress(f"{name}: converting pickled weights to safetensors")
             convert_pickles(folder)
@@ -273,29 +270,6 @@ def room_mb(spec: Weights) -> int:
 
 
 # --------------------------------------------------------------------------- sources
-
-
-class _Bar:
-    """Tells how far a pull is, twice a second at most, each whole percent once."""
-
-    def __init__(self, name: str, tell: Tell) -> None:
-        self._name = name
-        self._tell = tell
-        self._percent = -1
-        self._next_s = 0.0
-
-    def draw(self, done: int, total: int) -> None:
-        percent = 100 * done // max(1, total)
-        if percent == self._percent or (percent < 100 and time.monotonic() < self._next_s):
-            return
-        self._percent, self._next_s = percent, time.monotonic() + _BAR_EVERY_S
-        full = percent * _BAR_CHARS // 100
-        bar = "#" * full + "-" * (_BAR_CHARS - full)
-        self._tell(f"{self._name}: [{bar}] {_mb(done)} of {_mb(total)} MB, {percent} %")
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1_000_000:,.1f}"
 
 
 def _fetch_package(source: PackageSource, part: Path) -> None:

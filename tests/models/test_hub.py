@@ -16,7 +16,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import file_download
 
-from models import weights
+from models import hub as models_hub
 from models.catalog import Catalog, HubSource, ModelSpec, backend_entry_point
 from models.contracts import VisionRequest, VisionResult
 from models.errors import ModelNotInstalled
@@ -78,7 +78,7 @@ def test_progress_is_told_in_bytes_and_percent(
 ) -> None:
     hub.files["sub/model.bin"] = bytes(25_000_000)
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1_000_000)
-    monkeypatch.setattr(weights, "_BAR_EVERY_S", 0)
+    monkeypatch.setattr(models_hub, "_BAR_EVERY_S", 0)
     lines: list[str] = []
     store.pull(TINY, lines.append)
     bars = [line for line in lines if line.endswith("%")]
