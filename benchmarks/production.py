@@ -153,4 +153,4 @@ def peak_mb(pid: int) -> float:
 
 
 def _with_cache(spec: ModelSpec) -> ModelSpec:
-    return placed(spec, weights(), None)
+    return placed(spec, weights(), {})
