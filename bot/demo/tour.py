@@ -1,4 +1,4 @@
-"""A short tour of the bot: a question, a spoken sentence, and that sentence written down again.
+"""A short tour of the bot: a question, a spoken sentence, that sentence written down, a sign read.
 
 This module owns the steps and what each must have brought about. The steps go the way of a member:
 commands and files into the channel, messages out of it; nothing is checked behind Discord's back.
@@ -7,6 +7,7 @@ commands and files into the channel, messages out of it; nothing is checked behi
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import tempfile
 import time
@@ -26,6 +27,7 @@ QUESTION: Final = (
     "What is the capital of France, and what is it famous for? Answer in a short paragraph."
 )
 SENTENCE: Final = "The captain measured the height of the sun above the sea at noon."
+SIGN: Final = "Harbour office\nOpen daily from 9 to 17\nRing twice for the pilot"
 
 _PATIENCE_S: Final = 300.0
 """The first answer waits for weights to be converted, on a machine that may be busy."""
@@ -68,6 +70,7 @@ class Tour:
             await self._play("/ask", Modality.TEXT, self._ask),
             await self._play("/speak", Modality.SPEECH, self._speak),
             await self._play("(a file dropped)", Modality.TRANSCRIPTION, self._drop),
+            await self._play("/describe", Modality.VISION, self._read),
         ]
 
     async def _play(
@@ -137,6 +140,12 @@ class Tour:
             raise StepFailed(f"heard {heard!r}")
         return f"“{heard}”, {likeness:.0%} alike"
 
+    async def _read(self) -> str:
+        answer = await self._command("describe", task="ocr", picture=("sign.png", _drawn(SIGN)))
+        if not all(line in answer.content for line in SIGN.splitlines()):
+            raise StepFailed(f"read {answer.content!r}")
+        return f"every line of a sign, {len(SIGN.splitlines())} in all"
+
     # ---------------------------------------------------------------- what is seen
 
     async def _command(self, name: str, **options: object) -> ShownMessage:
@@ -190,6 +199,19 @@ def _playable_s(data: bytes) -> float:
         if codec != "opus" or not data.startswith(b"OggS"):
             raise StepFailed(f"the voice message is {codec}, not Ogg Opus")
         return sum(block.size for block in decode_audio(path)) / SAMPLING_RATE_HZ
+
+
+def _drawn(text: str) -> bytes:
+    """Return a sign as PNG: dark letters on a light board."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    board = Image.new("RGB", (640, 260), "#f4efe2")
+    pen = ImageDraw.Draw(board)
+    pen.rectangle((8, 8, 631, 251), outline="#27496d", width=6)
+    pen.multiline_text((48, 48), text, "#142850", ImageFont.load_default(44), spacing=14)
+    data = io.BytesIO()
+    board.save(data, "PNG")
+    return data.getvalue()
 
 
 def _quoted(content: str) -> str:

@@ -47,6 +47,7 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
         ("/ask", "smollm2-135m"),
         ("/speak", "hibari"),
         ("(a file dropped)", "whisper-tiny-en"),
+        ("/describe", "rapidocr"),
     ):
         assert re.search(rf"^{re.escape(command)} +{re.escape(model)} +\d+\.\d  ", table, re.M)
 
@@ -54,6 +55,7 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
     assert "Paris" in transcript
     heard = transcript[transcript.index("📝") :]
     assert "the height of the sun above the sea" in heard
+    assert "> Harbour office\n> Open daily from 9 to 17" in transcript
     (voice,) = (output / "files").glob("*.ogg")
     assert f"](files/{voice.name})" in transcript
     assert probe_audio(voice).codec == "opus"
