@@ -26,6 +26,7 @@ class FileType:
 
 TEXT = FileType("text", "text/plain", "a text")
 SVG = FileType("text", "image/svg+xml", "an SVG drawing")
+HTML = FileType("text", "text/html", "a web page")
 UNKNOWN = FileType("unknown", "application/octet-stream", "something unknown")
 
 _MP3 = FileType("audio", "audio/mpeg", "an MP3 file")
@@ -106,6 +107,8 @@ def sniff(head: bytes) -> FileType:
         return _MPEG
     if head.startswith(b"BM") and head[6:10] == bytes(4):  # the name, a size, what is reserved
         return _BMP
+    if _is_html(head):
+        return HTML
     if text_encoding(head):
         return SVG if _is_svg(head) else TEXT
     return _mpeg_audio(head)
@@ -131,6 +134,11 @@ def text_encoding(head: bytes) -> Literal["utf-8-sig", "utf-16", "utf-16-le", "u
 def _is_svg(head: bytes) -> bool:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return start.startswith((b"<svg", b"<?xml", b"<!")) and b"<svg" in head.lower()
+
+
+def _is_html(head: bytes) -> bool:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return start.startswith((b"<!doctype html", b"<html", b"<head"))
 
 
 def _is_utf8(head: bytes) -> bool:

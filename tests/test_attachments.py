@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bot.attachments import AttachmentService, Download, download
-from bot.engine.spool import Spool
+from bot.engine.spool import Spool, SpoolWriter
 from bot.settings import MediaSettings
 from models.errors import BackendUnreachable, DiskFull, EmptyInput, InputTooLong, InvalidMedia
 
@@ -109,12 +110,32 @@ async def test_a_file_that_lies_about_its_size_is_cut_off_while_it_streams(spool
     assert list(spool.folder.iterdir()) == []
 
 
-async def test_a_full_disk_is_told(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["write", "keep"])
+async def test_a_full_disk_is_told(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     def full(*_: object) -> None:
         raise DiskFull
 
-    monkeypatch.setattr(Spool, "store", full)
+    monkeypatch.setattr(SpoolWriter, step, full)
     await refused(service(spool, yields(OGG)), attachment("a.ogg", len(OGG)), DiskFull)
+    assert list(spool.folder.iterdir()) == []
+
+
+async def test_a_fetch_that_is_given_up_leaves_nothing(spool: Spool) -> None:
+    async def stuck(_: discord.Attachment) -> AsyncGenerator[bytes, None]:
+        yield OGG
+        await asyncio.Event().wait()
+
+    fetching = asyncio.create_task(
+        service(spool, stuck).fetch(attachment("a.ogg", len(OGG)), {"audio"})
+    )
+    while not spool.folder.is_dir() or not list(spool.folder.iterdir()):
+        await asyncio.sleep(0.01)
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    assert list(spool.folder.iterdir()) == []
 
 
 async def test_a_name_cannot_break_out_of_the_sentence(spool: Spool) -> None:

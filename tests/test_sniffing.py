@@ -35,6 +35,8 @@ from bot.sniffing import HEAD_BYTES, sniff, text_encoding
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text", "image/svg+xml"),
         (b"<?xml version='1.0'?>\n<!-- x -->\n<SVG/>", "text", "image/svg+xml"),
         (b"<p>An <svg> in a page</p>", "text", "text/plain"),
+        (b"\n<!DOCTYPE html><html><svg/></html>", "text", "text/html"),
+        (b"<HTML lang=fr><title>Caf\xe9</title>", "text", "text/html"),
         (b"Hello, world", "text", "text/plain"),
         ("Grüße, мир, 世界 🎉".encode(), "text", "text/plain"),
         ("\ufeffhello".encode("utf-16-le"), "text", "text/plain"),

@@ -7,6 +7,7 @@ wrote becomes part of a path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import logging
@@ -14,7 +15,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,25 +49,24 @@ class Spool:
         Raises:
             DiskFull: There is no room.
         """
-        name = secrets.token_hex(16)
-        temporary = self.folder / f"{name}.part"
-        digest, size = hashlib.sha256(), 0
+        writer = self.begin()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                for block in [data] if isinstance(data, bytes) else data:
-                    file.write(block)
-                    digest.update(block)
-                    size += len(block)
-                _flush(file)
-            temporary.rename(self.folder / name)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise DiskFull from error
+            for block in [data] if isinstance(data, bytes) else data:
+                writer.write(block)
+            return writer.keep(filename, content_type)
+        except BaseException:
+            writer.abandon()
             raise
-        finally:
-            temporary.unlink(missing_ok=True)
-        return MediaInput(name, filename, content_type, size, digest.hexdigest())
+
+    def begin(self) -> SpoolWriter:
+        """Begin a file that comes in blocks; it is there once its writer keeps it.
+
+        Raises:
+            DiskFull: There is no room.
+        """
+        with _room():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return SpoolWriter(self.folder)
 
     def path(self, media: MediaInput) -> Path:
         """Return the file of a reference.
@@ -116,6 +117,47 @@ class Spool:
         return len(orphans)
 
 
+class SpoolWriter:
+    """A file that is being written: whole in the end, or absent. One thread at a time uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._name = secrets.token_hex(16)
+        self._kept = folder / self._name
+        self._temporary = folder / f"{self._name}.part"
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._file = self._temporary.open("xb")
+
+    def write(self, block: bytes) -> None:
+        """Add bytes.
+
+        Raises:
+            DiskFull: There is no room.
+        """
+        with _room():
+            self._file.write(block)
+        self._digest.update(block)
+        self._size += len(block)
+
+    def keep(self, filename: str, content_type: str) -> MediaInput:
+        """End the file and return its reference; see ``Spool.store``.
+
+        Raises:
+            DiskFull: There is no room.
+        """
+        with _room():
+            with self._file:
+                _flush(self._file)
+            self._temporary.rename(self._kept)
+        return MediaInput(self._name, filename, content_type, self._size, self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Leave nothing of a file that did not become whole."""
+        self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk refuses what is still to be flushed
+            self._file.close()
+
+
 async def keep_swept(spool: Spool, in_use: Callable[[], Awaitable[Collection[str]]]) -> None:
     """Sweep every hour, until cancelled. Files younger than that are spared."""
     while True:
@@ -131,6 +173,17 @@ async def keep_swept(spool: Spool, in_use: Callable[[], Awaitable[Collection[str
 def paths_in(text: str) -> list[str]:
     """Return the spool paths in a text, such as a stored request or part."""
     return _NAME.findall(text)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Say of a full disk that it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull from error
+        raise
 
 
 def _flush(file: BinaryIO) -> None:
