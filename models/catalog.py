@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.contracts import Modality
 from models.errors import ModelUnavailable
+from models.prices import Prices
 
 RowT = TypeVar("RowT", bound="_Row")
 
@@ -163,6 +164,7 @@ class ModelSpec(Weights):
             ``language``, ``speed``, ``seed``, ``reasoning``.
         voices: Speech only: the voices by name.
         options: Load-time options of the backend.
+        prices: Endpoints only: what their provider charges. None is unknown, zeros are free.
     """
 
     modality: Modality
@@ -174,6 +176,12 @@ class ModelSpec(Weights):
     capabilities: frozenset[str] = frozenset()
     voices: tuple[str, ...] = ()
     options: Mapping[str, Any] = Field(default_factory=dict)
+    prices: Prices | None = None
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether a server is asked, so that each answer may cost money."""
+        return isinstance(self.source, EndpointSource)
 
 
 class Profile(_Row):

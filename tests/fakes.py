@@ -17,6 +17,7 @@ word. The same backend runs in a process (``tests.fakes:resolve``) and inline (`
     !silent         end without a result
     !preview red    show a picture under way
     !unsafe 0.9     let the safety check say so of what comes out
+    !charge 2500    say that a provider charges so many millionths of a dollar; ? is unknown
 
 Pictures and clips are real, small files, of the first colour that the prompt names; see
 ``tests.fake_pictures``.
@@ -142,6 +143,10 @@ class Script:
 
     def _do_unsafe(self, value: str) -> None:
         self.unsafe_score = float(value)
+
+    def _do_charge(self, value: str) -> None:
+        assert self._control is not None
+        self._control.charge(None if value == "?" else int(value))
 
     def _do_silent(self, value: str) -> None:
         raise _Silent

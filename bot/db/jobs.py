@@ -1,6 +1,7 @@
 """The jobs: the engine's journal, the usage log, and what it says about a member.
 
-This module owns the tables ``jobs`` and ``job_payloads``. It must not decide what runs.
+This module owns the tables ``jobs`` and ``job_payloads`` (but for what follows jobs that have
+ended, which is ``bot.db.next_steps``). It must not decide what runs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.db.outbox import outbox_rows
 from bot.db.session import Database
+from bot.db.spending import Cost
 from bot.db.tables import JobPayloadTable, JobTable, OutboxTable, RecipeTable
 from bot.engine.job import Job, JobState, Outcome, Requester, Submission, new_job_id
 from bot.engine.journal import JournalUnavailable
@@ -55,7 +57,10 @@ class UsageFigures:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A row of the usage log, as a member may export it. Times are Unix seconds."""
+    """A row of the usage log, as a member may export it.
+
+    Times are Unix seconds, ``micro_usd`` millionths of a dollar (None is unknown).
+    """
 
     id: str
     guild_id: int
@@ -68,6 +73,7 @@ class JobRow:
     finished_at: float | None
     units: float | None
     unit: str | None
+    micro_usd: int | None
     error_kind: str | None
 
 
@@ -116,7 +122,7 @@ class JobRepository:
         Raises:
             JournalUnavailable: The database is out of reach.
         """
-        await self._update(job)
+        await self._update(job, micro_usd=job.micro_usd)
 
     async def finished(self, job: Job, outcome: Outcome, parts: Sequence[str]) -> None:
         """Note the end and what is to be delivered, and drop the request, in one transaction.
@@ -134,6 +140,7 @@ class JobRepository:
             "load_s": job.load_s,
             "units": usage.amount if usage else None,
             "unit": usage.unit if usage else None,
+            "micro_usd": job.micro_usd,
             "error_kind": outcome.error.kind if outcome.error else None,
         }
         async with self._writing() as session:
@@ -209,6 +216,7 @@ class JobRepository:
             state=JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED,
             created_at=now,
             finished_at=now,
+            micro_usd=0,
             error_kind=getattr(error, "kind", HandlerError.kind),
         )
         with _translated(), contextlib.suppress(IntegrityError):
@@ -246,6 +254,24 @@ class JobRepository:
                 UsageFigures(modality, unit, jobs, units or 0.0, seconds or 0.0)
                 for modality, unit, jobs, units, seconds in await session.execute(statement)
             ]
+
+    async def cost(self, user_id: int, since: float, models: Collection[str]) -> Cost:
+        """Return what a member's jobs cost that ended since a moment (Unix seconds).
+
+        Args:
+            user_id: The member.
+            since: The first moment.
+            models: Ids of those that may cost something.
+        """
+        unpriced = func.count().filter(JobTable.micro_usd.is_(None))
+        statement = select(func.coalesce(func.sum(JobTable.micro_usd), 0), unpriced).where(
+            JobTable.user_id == user_id,
+            JobTable.finished_at >= since,
+            JobTable.model_id.in_(models),
+        )
+        async with self._reading() as session:
+            micro_usd, jobs = (await session.execute(statement)).one()
+            return Cost(int(micro_usd), jobs)
 
     async def of_member(self, user_id: int) -> list[JobRow]:
         """Return a member's rows of the usage log, oldest first."""
@@ -314,6 +340,7 @@ def _row(job: Job) -> JobTable:
         model_id=submission.model_id,
         state=job.state,
         created_at=job.created_at,
+        micro_usd=job.micro_usd,
     )
 
 
@@ -327,6 +354,7 @@ def _job(row: JobTable, submission: Submission) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         load_s=row.load_s,
+        micro_usd=row.micro_usd,
     )
 
 

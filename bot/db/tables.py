@@ -39,7 +39,10 @@ class Table(DeclarativeBase):
 
 
 class JobTable(Table):
-    """The usage log: one row a job, without any text that a member wrote."""
+    """The usage log: one row a job, without any text that a member wrote.
+
+    ``micro_usd`` is what a provider charged, in millionths of a dollar; None is unknown.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -63,11 +66,30 @@ class JobTable(Table):
     load_s: Mapped[float] = mapped_column(default=0.0)
     units: Mapped[float | None]
     unit: Mapped[str | None] = mapped_column(String(20))
+    micro_usd: Mapped[int | None]
     error_kind: Mapped[str | None] = mapped_column(String(40))
 
 
+class SpendingTable(Table):
+    """What the jobs of a server cost that ended in a month (UTC, such as ``2026-11``).
+
+    The sums stay when jobs are deleted, so that nobody frees a budget by deleting data.
+    ``micro_usd`` is in millionths of a dollar, ``unpriced_jobs`` those whose cost is unknown.
+    """
+
+    __tablename__ = "spending"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    guild_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    micro_usd: Mapped[int]
+    unpriced_jobs: Mapped[int]
+
+
 class JobPayloadTable(Table):
-    """What an unfinished job needs to run: request, anchor, presentation. Deleted at its end."""
+    """What an unfinished job needs to run: request, anchor, presentation. Deleted at its end.
+
+    A row of a job that has ended is what follows that job, and has yet to begin.
+    """
 
     __tablename__ = "job_payloads"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bot.engine.feed import Feed
 from bot.engine.job import Job, JobState, Outcome
 from bot.engine.lane import JobReport, Lane, WorkerLost
-from bot.engine.protocol import Cancel, JobEvent, JobFailed, JobStopped, Run
+from bot.engine.protocol import Cancel, JobCharged, JobEvent, JobFailed, JobStopped, Run
 from bot.settings import EngineSettings
 from models.contracts import Finished, Notice, Preview, Progress, Result, TextDelta
 from models.errors import DeadlineExceeded, HandlerError, JobCancelled, error_of_kind
@@ -34,12 +34,14 @@ class Attempt:
 
     Attributes:
         stopping: Why the job is being stopped, None while it is not.
+        micro_usd: What a provider charges for this attempt so far; None is unknown.
     """
 
     def __init__(self, job: Job, lane: Lane, feed: Feed, settings: EngineSettings) -> None:
         self.job = job
         self.lane = lane
         self.stopping: HandlerError | None = None
+        self.micro_usd: int | None = 0
         self._feed = feed
         self._settings = settings
         self._due = 0.0
@@ -112,6 +114,8 @@ class Attempt:
                     raise message
                 case _Stop(error=error):
                     await self._ask_to_stop(error)
+                case JobCharged(micro_usd=micro_usd):
+                    self.micro_usd = micro_usd
                 case JobStopped():
                     return self.stopped_outcome()
                 case JobFailed():

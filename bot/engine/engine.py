@@ -7,6 +7,7 @@ This module owns the life of a job from its submission to its commit. Which job 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -43,6 +44,7 @@ from models.errors import (
     ResourceExhausted,
     WorkerCrashed,
 )
+from models.prices import most_micro_usd
 from models.weights import Places
 
 _log = logging.getLogger(__name__)
@@ -107,8 +109,7 @@ class Engine:
         self._sweeping = asyncio.create_task(keep_swept(self._spool, self._journal.media_in_use))
         for job in jobs:
             if job.state is JobState.RUNNING:
-                job.state = JobState.QUEUED
-                await insist(self._journal.requeued, job)
+                await self._take_up(job)
             self._jobs[job.id] = job
             self._feeds.open(job.id)
             try:
@@ -237,6 +238,7 @@ class Engine:
         try:
             outcome = await self._outcome(attempt, loading)
         finally:
+            job.charge(attempt.micro_usd)
             self._release(attempt)
         await noted
         if outcome is None:
@@ -290,6 +292,17 @@ class Engine:
         if resident is not None:
             resident.last_used = time.time()
         self._dispatch()
+
+    async def _take_up(self, job: Job) -> None:
+        """Queue a job again whose attempt was lost with the last run of the bot.
+
+        Nobody knows what that attempt has cost: a provider may have charged all that it could.
+        """
+        job.state, submission = JobState.QUEUED, job.submission
+        with contextlib.suppress(ModelUnavailable):  # of a model that is gone nothing is known
+            spec = self._catalog.get(submission.model_id)
+            job.charge(most_micro_usd(spec, submission.request))
+        await insist(self._journal.requeued, job)
 
     async def _requeue(self, job: Job) -> None:
         job.state = JobState.QUEUED

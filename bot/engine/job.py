@@ -92,6 +92,8 @@ class Job:
         attempt: Counts the starts.
         created_at, started_at, finished_at: Unix times in seconds.
         load_s: Seconds of the last attempt that went into loading the model.
+        micro_usd: What providers charged in all attempts that ended, in millionths of a dollar;
+            None when a part of it is unknown.
     """
 
     id: str
@@ -102,6 +104,14 @@ class Job:
     started_at: float | None = None
     finished_at: float | None = None
     load_s: float = 0.0
+    micro_usd: int | None = 0
+
+    def charge(self, micro_usd: int | None) -> None:
+        """Add what an attempt cost."""
+        if self.micro_usd is None or micro_usd is None:
+            self.micro_usd = None
+        else:
+            self.micro_usd += micro_usd
 
     @property
     def modality(self) -> Modality:

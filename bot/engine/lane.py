@@ -17,6 +17,7 @@ from bot.engine.port import WorkerGone, WorkerPort
 from bot.engine.protocol import (
     PROTOCOL_VERSION,
     Command,
+    JobCharged,
     JobEvent,
     JobFailed,
     JobStopped,
@@ -53,7 +54,7 @@ class WorkerLost(Exception):
         super().__init__(reason)
 
 
-JobReport = JobEvent | JobFailed | JobStopped | WorkerLost
+JobReport = JobEvent | JobCharged | JobFailed | JobStopped | WorkerLost
 Listener = Callable[[JobReport], None]
 
 
@@ -194,7 +195,7 @@ class Lane:
         self._lost(reason)
 
     def _sort(self, report: Report) -> None:
-        if isinstance(report, JobEvent | JobFailed | JobStopped):
+        if isinstance(report, JobEvent | JobCharged | JobFailed | JobStopped):
             listener = self._listeners.get(report.job_id)
             if listener is not None:
                 listener(report)

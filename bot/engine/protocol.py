@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from models.catalog import ModelSpec
 from models.contracts import EventUnion, RequestUnion
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 # --------------------------------------------------------------------------- engine -> worker
@@ -123,6 +123,16 @@ class JobEvent:
 
 
 @dataclass(frozen=True)
+class JobCharged:
+    """What a provider charges for an attempt so far, in millionths of a dollar; None is unknown."""
+
+    job_id: str
+    attempt: int
+    micro_usd: int | None
+    type: Literal["charged"] = "charged"
+
+
+@dataclass(frozen=True)
 class JobFailed:
     """A job ended with an error. ``detail`` is for the log alone."""
 
@@ -143,7 +153,7 @@ class JobStopped:
     type: Literal["stopped"] = "stopped"
 
 
-Report = Ready | Loaded | LoadFailed | Unloaded | JobEvent | JobFailed | JobStopped
+Report = Ready | Loaded | LoadFailed | Unloaded | JobEvent | JobCharged | JobFailed | JobStopped
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])

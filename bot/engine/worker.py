@@ -44,12 +44,16 @@ class JobControl:
 
     spool: Spool
     cancelled: bool = False
+    micro_usd: int | None = 0
 
     def open(self, media: MediaInput) -> Path:
         return self.spool.checked_path(media)
 
     def store(self, data: bytes, filename: str, content_type: str) -> MediaInput:
         return self.spool.store(data, filename, content_type)
+
+    def charge(self, micro_usd: int | None) -> None:
+        self.micro_usd = micro_usd
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class _Running:
     stepper: Stepper
     control: JobControl
     events: int = 0
+    told_micro_usd: int | None = 0
 
 
 @dataclass(slots=True)
@@ -117,6 +122,8 @@ class Worker:
                 events = [(job_id, error) for job_id in ids]
             for job_id, event in events:
                 self._happened(job_id, event)
+        for running in self._jobs.values():
+            self._tell_charge(running)
 
     def _load(self, command: Load) -> None:
         spec, began = command.spec, time.perf_counter()
@@ -145,11 +152,13 @@ class Worker:
             return
         running.control.cancelled = True
         running.stepper.cancel(job_id)
+        self._tell_charge(running)
         self.report(protocol.JobStopped(job_id, running.run.attempt))
 
     def _happened(self, job_id: str, event: HandlerEvent | Exception) -> None:
         running = self._jobs[job_id]
         attempt = running.run.attempt
+        self._tell_charge(running)
         if isinstance(event, Exception):
             told = _translated(event, BackendError)
             detail = _detail(event)
@@ -160,6 +169,13 @@ class Worker:
             running.events += 1
         if isinstance(event, Finished | Exception):
             del self._jobs[job_id]
+
+    def _tell_charge(self, running: _Running) -> None:
+        """Tell at once what is new, so that it is known even if this worker ends before the job."""
+        micro_usd = running.control.micro_usd
+        if micro_usd != running.told_micro_usd:
+            running.told_micro_usd = micro_usd
+            self.report(protocol.JobCharged(running.run.job_id, running.run.attempt, micro_usd))
 
 
 def _translated(error: Exception, otherwise: type[HandlerError]) -> HandlerError:

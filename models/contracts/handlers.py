@@ -31,6 +31,13 @@ class Control(Protocol):
             DiskFull: There is no room.
         """
 
+    def charge(self, micro_usd: int | None) -> None:
+        """Say what a provider charges for this job so far; it counts however the job ends.
+
+        Args:
+            micro_usd: The whole sum, in millionths of a dollar; None when nobody knows it.
+        """
+
 
 class Handler(Protocol):
     """Runs one model. Made in a worker process, used by one job at a time."""

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bot.engine import protocol
-from bot.engine.protocol import Cancel, JobEvent, JobFailed, JobStopped, Load, Run, Shutdown, Unload
+from bot.engine.protocol import (
+    Cancel,
+    JobCharged,
+    JobEvent,
+    JobFailed,
+    JobStopped,
+    Load,
+    Run,
+    Shutdown,
+    Unload,
+)
 from bot.engine.spool import Spool
 from bot.engine.stepper import GeneratorStepper
 from bot.engine.worker import JobControl, Worker, installed_backend
@@ -199,6 +209,61 @@ def test_an_unknown_backend_is_named():
         installed_backend("no-such-backend")
 
 
+class Silent:
+    """A stepper that has nothing to say of its jobs: they wait for a server."""
+
+    slots = 2
+
+    def __init__(self) -> None:
+        self.controls = {}
+
+    def admit(self, job_id, request, control):
+        self.controls[job_id] = control
+
+    def step(self):
+        return []
+
+    def cancel(self, job_id):
+        self.controls[job_id].charge(900)
+
+    def close(self):
+        pass
+
+
+def test_a_charge_is_told_once_and_without_waiting_for_an_event(tmp_path):
+    stepper = Silent()
+    bench = Bench(tmp_path, stepper)
+    for job_id in ("one", "two"):
+        bench.run(job_id)
+    assert bench.step() == []
+    stepper.controls["two"].charge(700)
+    assert bench.step(2) == [JobCharged("two", 1, 700)]
+    stepper.controls["two"].charge(None)
+    assert bench.step() == [JobCharged("two", 1, None)]
+
+
+def test_a_charge_comes_before_the_end(tmp_path):
+    class Paid(Recorded):
+        def run(self, request, control):
+            control.charge(700)
+            yield from super().run(request, control)
+
+    for events in ([DONE], [BackendUnreachable()]):
+        bench = Bench(tmp_path, Paid(*events))
+        bench.run()
+        charged, ended = bench.step()
+        assert charged == JobCharged("job", 1, 700)
+        assert isinstance(ended, JobEvent | JobFailed)
+
+
+def test_what_a_cancel_costs_is_told_before_the_job_stops(tmp_path):
+    bench = Bench(tmp_path, Silent())
+    bench.run()
+    bench.reports.clear()
+    bench.worker.handle(Cancel("job"))
+    assert bench.reports == [JobCharged("job", 1, 900), JobStopped("job", 1)]
+
+
 @pytest.mark.parametrize(
     "report",
     [
@@ -207,6 +272,8 @@ def test_an_unknown_backend_is_named():
         protocol.LoadFailed("m", "k", "s", "d"),
         protocol.Unloaded("m", 100),
         JobEvent("j", 1, 0, DONE),
+        JobCharged("j", 1, 5),
+        JobCharged("j", 1, None),
         JobFailed("j", 1, "k", "s", "d"),
         JobStopped("j", 1),
     ],

@@ -24,11 +24,15 @@ from tests.models.sounds import Samples
 
 
 class ScratchControl:
-    """Keeps outputs in a folder; opens inputs from it."""
+    """Keeps outputs in a folder; opens inputs from it. ``charges`` are all that were told."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cancelled = False
+        self.charges: list[int | None] = []
+
+    def charge(self, micro_usd: int | None) -> None:
+        self.charges.append(micro_usd)
 
     def open(self, media: MediaInput) -> Path:
         return self.folder / media.path
