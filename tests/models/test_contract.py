@@ -55,6 +55,14 @@ class Loaded:
     stepper: Stepper
     threads: set[threading.Thread]
     known: dict[str, Any] = field(default_factory=dict)
+    closed: bool = False
+
+    def close(self) -> None:
+        """End the backend and forget it, unless that was done."""
+        if not self.closed:
+            self.closed = True
+            self.stepper.close()
+            self.subject.worker = self.stepper = None  # type: ignore[assignment]
 
     def run(self, request: Request) -> list[HandlerEvent]:
         """Run a job to its end."""
@@ -96,7 +104,10 @@ class Loaded:
         return result
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CASES],
+)
 def loaded(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -110,7 +121,9 @@ def loaded(
     with ExitStack() as stack:
         threads = set(threading.enumerate())
         subject = stack.enter_context(CASES[request.param](Ground(folder, control, packaged)))
-        yield Loaded(subject, control, as_stepper(subject.worker), threads)
+        loaded = Loaded(subject, control, as_stepper(subject.worker), threads)
+        stack.callback(loaded.close)  # the test that closes it may not be among those that run
+        yield loaded
 
 
 def test_every_backend_has_a_case() -> None:
@@ -199,9 +212,8 @@ def test_a_job_that_is_only_told_to_stop_does(loaded: Loaded) -> None:
 
 def test_it_closes_cleanly_and_frees_its_memory(loaded: Loaded) -> None:
     """The last test of each backend."""
-    loaded.stepper.close()
     worker = weakref.ref(loaded.subject.worker)
-    loaded.subject.worker = loaded.stepper = None  # type: ignore[assignment]
+    loaded.close()
     gc.collect()
     assert worker() is None
     left = {each.name for each in threading.enumerate() if each not in loaded.threads}
