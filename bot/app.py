@@ -35,6 +35,8 @@ from bot.engine.job import Job, Outcome
 from bot.engine.local import local_workers
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
+from bot.internet import PublicInternet
+from bot.links import LinkService
 from bot.services.admission import Admission
 from bot.services.container import Services
 from bot.services.house_rules import HouseRules
@@ -60,6 +62,7 @@ class Substitutes:
         bot: Makes the bot.
         start_worker: Makes the port of a lane by its name.
         download: Yields the bytes of an attachment.
+        internet: Where links of members lead.
         catalog: The models, instead of those in ``config``.
         weights: Where their weights are.
         clock: Unix time in seconds, for delivery.
@@ -68,6 +71,7 @@ class Substitutes:
     bot: Callable[[], Sextant] = Sextant
     start_worker: Callable[[str], WorkerPort] | None = None
     download: Download = download
+    internet: Callable[[], PublicInternet] = PublicInternet
     catalog: Catalog | None = None
     weights: WeightStore | None = None
     clock: Callable[[], float] = time.time
@@ -83,6 +87,7 @@ class _Ground:
     weights: WeightStore
     database: Database
     spool: Spool
+    internet: PublicInternet
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         await ground.database.open()
         stack.push_async_callback(ground.database.close)
+        stack.callback(ground.internet.close)
         engine = _engine(ground)
         stack.push_async_callback(engine.close)
         bot = ground.instead.bot()
@@ -154,6 +160,7 @@ def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
         weights=instead.weights or WeightStore(settings.models_dir),
         database=Database(settings.database),
         spool=Spool(settings.spool_dir),
+        internet=instead.internet(),
     )
 
 
@@ -204,6 +211,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         recipes=recipes,
         styles=Styles(SettingRepository(database), default_styles(CONFIG_FOLDER / "styles.toml")),
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
+        links=LinkService(settings.links, settings.media, ground.spool, ground.internet),
         admission=admission,
         intake=intake,
         jobs=jobs,

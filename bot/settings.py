@@ -80,6 +80,19 @@ class MediaSettings(_Group):
     max_audio_minutes: Annotated[float, Field(gt=0)] = 240.0
 
 
+class LinkSettings(_Group):
+    """Links that members give instead of files.
+
+    Attributes:
+        sites: Where they may lead: to files in Discord, to any public server, or nowhere. Whoever
+            runs a server that the bot opens learns this machine's internet address.
+        timeout_s: Longest time to fetch a file, in seconds.
+    """
+
+    sites: Literal["discord", "any", "none"] = "discord"
+    timeout_s: Seconds = 180.0
+
+
 class PrivacySettings(_Group):
     """How long things are kept, in days."""
 
@@ -123,6 +136,7 @@ class Settings(BaseSettings):
     contact: str = ""
     engine: EngineSettings = EngineSettings()
     media: MediaSettings = MediaSettings()
+    links: LinkSettings = LinkSettings()
     privacy: PrivacySettings = PrivacySettings()
     log: LogSettings = LogSettings()
 

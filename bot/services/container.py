@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bot.delivery.intake import Intake
     from bot.engine.engine import Engine
     from bot.engine.spool import Spool
+    from bot.links import LinkService
     from bot.services.admission import Admission
     from bot.services.memory import Memory
     from bot.services.privacy import Privacy
@@ -43,6 +44,7 @@ class Services:
     recipes: RecipeService
     styles: Styles
     attachments: AttachmentService
+    links: LinkService
     admission: Admission
     intake: Intake
     jobs: JobRepository

@@ -176,6 +176,7 @@ _ALL = (
     ),
     _switch("video.enabled", "Whether members may have clips made."),
     _model(Modality.VIDEO, "The model that makes clips."),
+    _switch("links.enabled", "Whether members may give links instead of files."),
     Setting(
         key="safety.pictures",
         kind="choice",
