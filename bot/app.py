@@ -20,6 +20,7 @@ from bot.client import Sextant
 from bot.db.instance import InstanceRepository
 from bot.db.jobs import JobRepository
 from bot.db.memory import TurnRepository
+from bot.db.next_steps import NextStepRepository
 from bot.db.outbox import OutboxRepository
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
@@ -39,8 +40,10 @@ from bot.internet import PublicInternet
 from bot.links import LinkService
 from bot.services.admission import Admission
 from bot.services.container import Services
+from bot.services.dropped import Dropped
 from bot.services.house_rules import HouseRules
 from bot.services.memory import Memory, remember_answer
+from bot.services.next_steps import NextSteps
 from bot.services.privacy import Privacy
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
@@ -88,6 +91,7 @@ class _Ground:
     database: Database
     spool: Spool
     internet: PublicInternet
+    next_steps: NextSteps
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class App:
 
         Running jobs may finish and be delivered; who waits reads that the place is kept.
         """
+        await self.services.next_steps.close()
         await asyncio.gather(self.services.engine.drain(), self.live.announce_restart())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DELIVERY_S):
@@ -141,6 +146,7 @@ async def open_app(
         stack.push_async_callback(outbox.close)
         live = LiveViews(engine, sender, throttle, clock)
         stack.push_async_callback(live.close)
+        stack.push_async_callback(ground.next_steps.close)
         services = _services(ground, engine, live)
         await services.server_settings.load()
         await services.styles.load()
@@ -153,14 +159,16 @@ def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
     catalog = instead.catalog or Catalog.read(CONFIG_FOLDER)
     catalog = catalog.limited(max_input_s=60 * settings.media.max_audio_minutes)
     catalog.profile(settings.profile)  # before anything is opened: raises when it is unknown
+    database = Database(settings.database)
     return _Ground(
         settings=settings,
         instead=instead,
         catalog=catalog,
         weights=instead.weights or WeightStore(settings.models_dir),
-        database=Database(settings.database),
+        database=database,
         spool=Spool(settings.spool_dir),
         internet=instead.internet(),
+        next_steps=NextSteps(NextStepRepository(database)),
     )
 
 
@@ -170,7 +178,7 @@ def _engine(ground: _Ground) -> Engine:
         engine_settings,
         catalog=ground.catalog,
         weights=ground.weights,
-        journal=JobRepository(ground.database, at_end=[remember_answer]),
+        journal=JobRepository(ground.database, at_end=[remember_answer, ground.next_steps.write]),
         spool=spool,
         present=present,
         start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
@@ -199,6 +207,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         jobs=jobs,
         house_rules=HouseRules(admission),
     )
+    instance = InstanceRepository(database)
     return Services(
         settings=settings,
         catalog=catalog,
@@ -216,7 +225,9 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         intake=intake,
         jobs=jobs,
         outbox=outbox,
-        instance=InstanceRepository(database),
+        instance=instance,
+        dropped=Dropped(instance, admission),
+        next_steps=ground.next_steps,
     )
 
 
@@ -229,6 +240,8 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
         await services.intake.discard_files(job.submission)
 
     services.engine.observe(ended)
+    services.engine.observe(services.next_steps.ended)
+    await services.next_steps.start(app.bot.wait_until_ready)
     await services.engine.start()
     services.intake.resume()
     app.outbox.start()

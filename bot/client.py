@@ -96,8 +96,3 @@ class Sextant(commands.AutoShardedBot):
             return
         await self.services.instance.set(key, checksum)
         _log.info("synced %d commands", len(synced))
-
-
-def from_person(message: discord.Message) -> bool:
-    """Return whether a person wrote a message: not this bot, another bot, a webhook or Discord."""
-    return not (message.author.bot or message.webhook_id is not None or message.is_system())

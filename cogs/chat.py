@@ -7,7 +7,6 @@ answer stands by what was asked.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING
 import discord
 from discord.ext import commands
 
-from bot.client import from_person
 from bot.delivery.intake import settings_channel
-from bot.engine.job import Job, Outcome
-from bot.services.addressing import Addressing, replied_to, spoken_to
+from bot.engine.job import Outcome
+from bot.services.addressing import Addressing, from_person, replied_to, spoken_to
 from bot.services.memory import CONVERSATION, QUESTION, Turn, estimated_tokens
+from bot.services.next_steps import NEXT, Step
 from bot.services.pictures import shows_something
-from bot.services.recordings import recordings, title_of
+from bot.services.recordings import recordings, title_of, to_be_written_down
 from bot.services.texts import is_blank, is_text_file, joined, require_fit
 from bot.tree import tell_author
 from models.catalog import ModelSpec
@@ -29,7 +28,6 @@ from models.contracts import (
     ChatMessage,
     Modality,
     TextRequest,
-    TranscriptionRequest,
     TranscriptionResult,
     make_request,
 )
@@ -39,6 +37,9 @@ if TYPE_CHECKING:
     from bot.client import Sextant
 
 _log = logging.getLogger(__name__)
+
+_ANSWER = "answer"
+"""Name of the step after a voice message was written down."""
 
 _HEARD = "heard_for"
 """Key of a transcription's presentation: the conversation that the voice message belongs to."""
@@ -54,16 +55,10 @@ class Chat(commands.Cog):
         self._bot = bot
         self._services = bot.services
         self._addressing = Addressing(bot.services.memory, bot.services.server_settings)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def cog_load(self) -> None:
-        """Listen for voice messages that have been written down, also after a restart."""
-        self._services.engine.observe(self._on_finished)
-
-    async def cog_unload(self) -> None:
-        """Stop what is under way."""
-        for task in self._tasks:
-            task.cancel()
+        """Have voice messages answered once they have been written down."""
+        self._services.next_steps.on(_ANSWER, _said_in, self._answer_said)
 
     # ------------------------------------------------------------------ messages
 
@@ -182,42 +177,47 @@ class Chat(commands.Cog):
         """Write a voice message down first; what was said is the prompt."""
         file = recordings(message)[0]
         spec = self._services.admission.model_for(Modality.TRANSCRIPTION, *_place(message))
-
-        async def build() -> TranscriptionRequest:
-            media = await self._services.attachments.fetch(file, kinds={"audio"})
-            return make_request(TranscriptionRequest, media=media)
-
         await self._services.intake.from_message(
             message,
-            build,
+            to_be_written_down(self._services, file),
             model=spec,
             purpose="hear",
-            presentation={"format": "txt", "title": title_of(file), _HEARD: conversation_id},
+            presentation={
+                "format": "txt",
+                "title": title_of(file),
+                NEXT: _ANSWER,
+                _HEARD: conversation_id,
+            },
         )
 
-    async def _on_finished(self, job: Job, outcome: Outcome) -> None:
-        conversation_id, result = job.submission.presentation.get(_HEARD), outcome.result
-        if not isinstance(conversation_id, int) or not isinstance(result, TranscriptionResult):
-            return
-        if not is_blank(result.text):
-            task = asyncio.create_task(self._answer_said(job, conversation_id, result.text))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _answer_said(self, job: Job, conversation_id: int, said: str) -> None:
-        anchor, requester = job.submission.anchor, job.submission.requester
-        channel = self._bot.get_partial_messageable(
-            anchor.channel_id, guild_id=requester.guild_id or None
-        )
-        try:
-            message = await channel.fetch_message(anchor.source_message_id)
-        except discord.HTTPException as error:
-            _log.info("voice message %d cannot be answered: %s", anchor.source_message_id, error)
+    async def _answer_said(self, step: Step) -> None:
+        conversation_id = step.submission.presentation.get(_HEARD)
+        message = await self._source_of(step)
+        if message is None or not isinstance(conversation_id, int):
             return
         try:
-            await self._answer(message, conversation_id, said)
+            await self._answer(message, conversation_id, step.text)
         except HandlerError as error:
             await tell_author(message, error, where="chat")
+
+    async def _source_of(self, step: Step) -> discord.Message | None:
+        """Return the voice message, in the channel that it stands in; None when it is gone."""
+        anchor = step.submission.anchor
+        try:
+            channel = self._bot.get_channel(anchor.channel_id)
+            channel = channel or await self._bot.fetch_channel(anchor.channel_id)
+            if isinstance(channel, discord.abc.Messageable):
+                return await channel.fetch_message(anchor.source_message_id)
+        except discord.HTTPException as error:
+            _log.info("voice message %d cannot be answered: %s", anchor.source_message_id, error)
+        return None
+
+
+def _said_in(outcome: Outcome) -> str | None:
+    """Return what was said in a voice message, None when it was nothing."""
+    result = outcome.result
+    said = result.text if isinstance(result, TranscriptionResult) else ""
+    return None if is_blank(said) else said
 
 
 def _place(message: discord.Message) -> tuple[int, int]:

@@ -2,26 +2,27 @@
 
 This cog owns which dropped pictures become jobs. Where the text in a picture can be read as well
 as the picture described, the text is read first: a picture that is mostly text is answered with it,
-any other with a caption.
+any other with a caption. When messages are looked at is ``bot.services.dropped``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import discord
 from discord.ext import commands
 
-from bot.client import from_person
-from bot.delivery.descriptions import is_mostly_text
+from bot.delivery.descriptions import CAPTION, is_mostly_text
 from bot.delivery.intake import settings_channel
-from bot.engine.job import Job, Outcome
+from bot.engine.job import Anchor, Outcome
 from bot.services.addressing import Addressing
+from bot.services.dropped import Taker
+from bot.services.next_steps import NEXT, Step
 from bot.services.pictures import (
+    MOST_PICTURES,
     POINTERS,
-    fetched,
+    looking_at,
     pictures,
     pointed_at,
     pointers,
@@ -29,7 +30,7 @@ from bot.services.pictures import (
 )
 from bot.tree import sentence_for
 from models.catalog import ModelSpec
-from models.contracts import Modality, Request, VisionRequest, VisionResult, make_request
+from models.contracts import Modality, VisionRequest, VisionResult
 from models.errors import HandlerError
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_IF_TEXT = "if_text"
+_TELLER = "teller"
 """Key of a job's presentation: the model that writes a caption unless there is much text."""
-
-_MOST_PICTURES = 10
 
 
 class Photos(commands.Cog):
@@ -50,105 +49,80 @@ class Photos(commands.Cog):
         self._bot = bot
         self._services = bot.services
         self._addressing = Addressing(bot.services.memory, bot.services.server_settings)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def cog_load(self) -> None:
-        """Listen for pictures whose text has been read, also after a restart."""
-        self._services.engine.observe(self._on_finished)
+        """Take pictures, and have those without much text described once they have been read."""
+        self._services.dropped.add(Taker(Modality.VISION, pictures, self._describe))
+        self._services.next_steps.on(CAPTION, _if_little_text, self._caption)
 
-    async def cog_unload(self) -> None:
-        """Stop what is under way."""
-        for task in self._tasks:
-            task.cancel()
-
-    @commands.Cog.listener()
-    async def on_message(self, message: discord.Message) -> None:
-        """Describe the pictures of a new message, where that is switched on."""
-        guild = message.guild
-        if guild is None or not from_person(message):
-            return
-        place = guild.id, settings_channel(message.channel)
-        files = pictures(message)[:_MOST_PICTURES]
-        me = self._bot.user
-        if me is None or not files or not self._is_automatic(*place):
-            return
-        if shows_something(self._services, message) and await self._addressing.conversation_of(
-            message, me
+    async def _describe(self, message: discord.Message) -> None:
+        """Submit the pictures of a message, as one job."""
+        me, files = self._bot.user, pictures(message)[:MOST_PICTURES]
+        if me is None or (
+            shows_something(self._services, message)
+            and await self._addressing.conversation_of(message, me)
         ):
             return  # a question, which is answered as one
         try:
-            reader, teller = self._models(*place)
+            reader, teller = self._models(message)
         except HandlerError as error:  # nobody asked for it, so nobody is told
             _log.warning("channel %d: %s", message.channel.id, error.user_message)
             return
-        if_text = teller.id if reader and teller and len(files) == 1 else ""
-        first = reader if if_text or teller is None else teller
+        reads_first = bool(reader and teller and len(files) == 1)
+        first = reader if reads_first or teller is None else teller
         if first is None:
             return
-        task = "ocr" if first is reader else "caption"
+        task: Literal["ocr", "caption"] = "ocr" if first is reader else "caption"
 
-        async def build() -> Request:
-            media = await fetched(self._services, files)
-            return make_request(VisionRequest, images=tuple(media), task=task)
+        async def build() -> VisionRequest:
+            return await looking_at(self._services, files, task=task)
 
+        presentation: dict[str, object] = {POINTERS: pointers(message, files)}
+        if reads_first and teller is not None:
+            presentation |= {NEXT: CAPTION, _TELLER: teller.id}
         await self._services.intake.from_message(
-            message,
-            build,
-            model=first,
-            purpose="picture",
-            presentation={
-                POINTERS: pointers(message, files),
-                _IF_TEXT: if_text,
-            },
+            message, build, model=first, purpose="picture", presentation=presentation
         )
 
-    async def _on_finished(self, job: Job, outcome: Outcome) -> None:
-        result, teller = outcome.result, job.submission.presentation.get(_IF_TEXT)
-        if teller and isinstance(result, VisionResult) and not is_mostly_text(result):
-            task = asyncio.create_task(self._tell(job, str(teller)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _tell(self, job: Job, teller: str) -> None:
+    async def _caption(self, step: Step) -> None:
         """Answer a picture without much text with a caption, in the same message."""
-        presentation = {**job.submission.presentation, _IF_TEXT: ""}
+        read = step.submission
+        kept = read.presentation.get(POINTERS)
 
-        async def build() -> Request:
-            files = await pointed_at(self._bot, presentation.get(POINTERS))
-            media = await fetched(self._services, files)
-            return make_request(VisionRequest, images=tuple(media), task="caption")
+        async def build() -> VisionRequest:
+            files = await pointed_at(self._bot, kept)
+            return await looking_at(self._services, files, task="caption")
 
+        presentation = {
+            key: value for key, value in read.presentation.items() if key not in (NEXT, _TELLER)
+        }
         try:
-            model = self._services.catalog.get(teller)
-            await self._services.intake.after(job, build, model=model, presentation=presentation)
-        except Exception as error:  # noqa: BLE001 - a task has nobody above it who would tell
-            await self._tell_why(job, sentence_for(error, where="caption"))
+            model = self._services.catalog.get(str(read.presentation.get(_TELLER)))
+            await self._services.intake.after(read, build, model=model, presentation=presentation)
+        except Exception as error:  # noqa: BLE001 - nobody above would tell
+            await self._tell_why(read.anchor, sentence_for(error, where="caption"))
 
-    async def _tell_why(self, job: Job, sentence: str) -> None:
-        anchor = job.submission.anchor
+    async def _tell_why(self, anchor: Anchor, sentence: str) -> None:
         channel = self._bot.get_partial_messageable(anchor.channel_id)
         try:
             await channel.get_partial_message(anchor.message_id).edit(content=sentence, view=None)
         except discord.HTTPException as refused:
-            _log.info("job %s could not be gone on with: %s", job.id, refused)
+            _log.info("message %d has no caption: %s", anchor.source_message_id, refused)
 
-    def _models(self, guild_id: int, channel_id: int) -> tuple[ModelSpec | None, ModelSpec | None]:
+    def _models(self, message: discord.Message) -> tuple[ModelSpec | None, ModelSpec | None]:
         """Return the model that reads text and the one that tells what a picture shows."""
+        place = message.guild.id if message.guild else 0, settings_channel(message.channel)
 
         def able(task: str) -> ModelSpec | None:
-            spec = self._services.admission.model_for(
-                Modality.VISION, guild_id, channel_id, able=task
-            )
+            spec = self._services.admission.model_for(Modality.VISION, *place, able=task)
             return spec if task in spec.capabilities else None
 
         return able("ocr"), able("caption")
 
-    def _is_automatic(self, guild_id: int, channel_id: int) -> bool:
-        settings = self._services.server_settings
-        return bool(
-            settings.get("vision.automatic", guild_id, channel_id)
-            and settings.get("vision.enabled", guild_id, channel_id)
-        )
+
+def _if_little_text(outcome: Outcome) -> str | None:
+    result = outcome.result
+    return "" if isinstance(result, VisionResult) and not is_mostly_text(result) else None
 
 
 async def setup(bot: Sextant) -> None:

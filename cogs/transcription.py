@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from bot.delivery.intake import settings_channel
 from bot.services.choices import LANGUAGES, choices, language_options, model_options
-from bot.services.recordings import recordings, title_of
+from bot.services.recordings import recordings, title_of, to_be_written_down
 from models.catalog import ModelSpec
 from models.contracts import Modality, TranscriptionRequest, make_request
 from models.errors import HandlerError, InvalidMedia, UnsupportedOption
@@ -115,13 +115,9 @@ class Transcription(commands.Cog):
             else []
         )
 
-        async def build() -> TranscriptionRequest:
-            media = await self._services.attachments.fetch(files[0], kinds={"audio"})
-            return make_request(TranscriptionRequest, media=media)
-
         await self._services.intake.from_interaction(
             interaction,
-            build,
+            to_be_written_down(self._services, files[0]),
             model=self._model(interaction),
             purpose="transcribe",
             presentation={"format": "txt", "title": title_of(files[0]), "notes": notes},

@@ -12,15 +12,22 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import from_person
 from bot.delivery.intake import settings_channel
-from bot.services.addressing import Addressing, asked_about, replied_to, spoken_to
+from bot.services.addressing import Addressing, asked_about, from_person, replied_to, spoken_to
 from bot.services.choices import choices, model_options
-from bot.services.pictures import POINTERS, fetched, pictures, pointed_at, pointers, shows_something
+from bot.services.pictures import (
+    MOST_PICTURES,
+    POINTERS,
+    looking_at,
+    pictures,
+    pointed_at,
+    pointers,
+    shows_something,
+)
 from bot.services.texts import is_blank
 from bot.views.base import TOO_OLD
 from models.catalog import ModelSpec
-from models.contracts import Modality, Request, VisionRequest, make_request
+from models.contracts import Modality, VisionRequest
 from models.errors import EmptyInput, InvalidMedia, InvalidRequest, UnsupportedOption
 
 if TYPE_CHECKING:
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 
 Task = Literal["caption", "detailed", "alt_text", "ocr", "question"]
 
-_MOST_PICTURES = 10
 _CAN = {
     "caption": "write captions",
     "detailed": "describe pictures in detail",
@@ -89,9 +95,9 @@ class Vision(commands.Cog):
         files = [file for file in (picture, picture_2, picture_3, picture_4) if file is not None]
 
         async def build() -> VisionRequest:
-            return make_request(
-                VisionRequest,
-                images=tuple(await fetched(self._services, files)),
+            return await looking_at(
+                self._services,
+                files,
                 task=wanted,
                 question=question or "",
                 layout=layout,
@@ -114,13 +120,12 @@ class Vision(commands.Cog):
         files = pictures(message)
         if not files:
             raise InvalidMedia("There is no picture in that message.")
-        left_out = len(files) - _MOST_PICTURES
-        files = files[:_MOST_PICTURES]
+        left_out = len(files) - MOST_PICTURES
+        files = files[:MOST_PICTURES]
         spec, task = self._model(interaction, None)
 
         async def build() -> VisionRequest:
-            media = await fetched(self._services, files)
-            return make_request(VisionRequest, images=tuple(media), task=task)
+            return await looking_at(self._services, files, task=task)
 
         await self._services.intake.from_interaction(
             interaction,
@@ -146,7 +151,7 @@ class Vision(commands.Cog):
             shows_something(self._services, message)
             and await self._addressing.conversation_of(message, me) is not None
         ):
-            kept = pointers(message, pictures(message)[:_MOST_PICTURES])
+            kept = pointers(message, pictures(message)[:MOST_PICTURES])
             await self._answer(message, kept, spoken_to(message, me))
 
     async def _answer(self, message: discord.Message, kept: object, said: str) -> None:
@@ -156,10 +161,10 @@ class Vision(commands.Cog):
         spec = self._services.admission.model_for(Modality.VISION, *place, able=task)
         _require_able(spec, task)
 
-        async def build() -> Request:
-            media = await fetched(self._services, await pointed_at(self._bot, kept))
+        async def build() -> VisionRequest:
+            files = await pointed_at(self._bot, kept)
             question = said.strip()[:2000] if task == "question" else ""
-            return make_request(VisionRequest, images=tuple(media), task=task, question=question)
+            return await looking_at(self._services, files, task=task, question=question)
 
         await self._services.intake.from_message(
             message, build, model=spec, purpose="question", presentation={POINTERS: kept}

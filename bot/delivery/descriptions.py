@@ -24,6 +24,9 @@ from bot.engine.job import Job, Outcome
 from bot.views import ids
 from models.contracts import PictureText, VisionRequest, VisionResult
 
+CAPTION = "caption"
+"""Name of the step after a text that was read: a caption, where there is not much text."""
+
 _INLINE_CHARS = 1500
 _MUCH_TEXT_CHARS = 80
 _MUCH_TEXT_LINES = 3
@@ -39,7 +42,7 @@ def described(job: Job, outcome: Outcome, result: VisionResult) -> list[Part]:
     request = job.submission.request
     if not isinstance(request, VisionRequest):
         raise TypeError(f"{request!r} does not ask about pictures")
-    if job.submission.presentation.get("if_text") and not is_mostly_text(result):
+    if job.submission.presentation.get("then") == CAPTION and not is_mostly_text(result):
         return []
     verdicts = [verdict(job, answer.unsafe_score) for answer in result.answers]
     texts = [

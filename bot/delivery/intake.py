@@ -152,16 +152,25 @@ class Intake:
             self._deleted.discard(message.id)
 
     async def after(
-        self, job: Job, work: RequestSource, *, model: ModelSpec, presentation: dict[str, object]
-    ) -> Job:
+        self,
+        earlier: Submission,
+        work: RequestSource,
+        *,
+        model: ModelSpec,
+        presentation: dict[str, object],
+    ) -> Job | None:
         """Submit a job that answers in place of another one, which has ended without an answer.
+
+        Returns:
+            The job, or None when it has been submitted before.
 
         Raises:
             HandlerError: It was refused.
         """
-        request = await work() if callable(work) else work
-        earlier = job.submission
         key = f"{earlier.source_key}:after"
+        if await self.jobs.knows(key):
+            return None
+        request = await work() if callable(work) else work
         return await self._submit(
             Submission(request, model.id, earlier.requester, earlier.anchor, key, presentation)
         )

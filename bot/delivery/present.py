@@ -16,7 +16,8 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``offers``: what else can be done with pictures here: describe, animate
 - ``unsafe``, ``unsafe_from``: what becomes of explicit pictures (block, spoiler, allow), and from
   which score on
-- ``if_text``: the text of the picture is wanted only if there is much of it
+- ``then``: what follows the job, see ``bot.services.next_steps``; before a ``caption`` the text
+  of the picture is wanted only if there is much of it
 """
 
 from __future__ import annotations

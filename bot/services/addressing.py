@@ -17,6 +17,11 @@ from bot.services.texts import is_blank
 from bot.views.ids import PICTURE_TEMPLATE
 
 
+def from_person(message: discord.Message) -> bool:
+    """Return whether a person wrote a message: not this bot, another bot, a webhook or Discord."""
+    return not (message.author.bot or message.webhook_id is not None or message.is_system())
+
+
 def replied_to(message: discord.Message) -> discord.Message | None:
     """Return the message that is replied to, None when there is none or it is gone."""
     resolved = message.reference.resolved if message.reference else None

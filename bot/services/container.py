@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from bot.engine.spool import Spool
     from bot.links import LinkService
     from bot.services.admission import Admission
+    from bot.services.dropped import Dropped
     from bot.services.memory import Memory
+    from bot.services.next_steps import NextSteps
     from bot.services.privacy import Privacy
     from bot.services.recipes import RecipeService
     from bot.services.server_settings import ServerSettings
@@ -50,3 +52,5 @@ class Services:
     jobs: JobRepository
     outbox: OutboxRepository
     instance: InstanceRepository
+    dropped: Dropped
+    next_steps: NextSteps

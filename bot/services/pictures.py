@@ -7,16 +7,28 @@ This module owns the first guess, from what Discord says of a file (the bytes de
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import discord
 
 from bot.delivery.intake import settings_channel
 from bot.services.container import Services
-from models.contracts import MediaInput, Modality, Request, files_of, with_files
+from models.contracts import (
+    MediaInput,
+    Modality,
+    Request,
+    VisionRequest,
+    files_of,
+    make_request,
+    with_files,
+)
 from models.errors import InvalidMedia
 
 POINTERS = "pictures"
 """Key of a job's presentation: where the pictures that its request reads can be fetched again."""
+
+MOST_PICTURES = 10
+"""How many pictures of a message are looked at."""
 
 LIKENESS = (
     "If the reference shows a person: this is made by AI and no photo of them, and they should "
@@ -83,6 +95,13 @@ async def fetched(services: Services, files: Sequence[discord.Attachment]) -> li
         services.spool.discard([one.path for one in media])
         raise
     return media
+
+
+async def looking_at(
+    services: Services, files: Sequence[discord.Attachment], **fields: Any
+) -> VisionRequest:
+    """Return a request about pictures, which are brought into the spool."""
+    return make_request(VisionRequest, images=tuple(await fetched(services, files)), **fields)
 
 
 async def reading_again(

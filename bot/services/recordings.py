@@ -1,4 +1,4 @@
-"""Which attachments are recordings, and what they are called.
+"""Which attachments are recordings, what they are called, and how one becomes a request.
 
 This module owns the first guess, from what Discord says of a file. The bytes decide later
 (``bot.attachments``).
@@ -6,7 +6,12 @@ This module owns the first guess, from what Discord says of a file. The bytes de
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import discord
+
+from bot.services.container import Services
+from models.contracts import TranscriptionRequest, make_request
 
 _ENDINGS = (
     ".aac", ".aif", ".aiff", ".amr", ".avi", ".flac", ".m4a", ".m4v", ".mka", ".mkv", ".mov",
@@ -22,6 +27,18 @@ def recordings(message: discord.Message) -> list[discord.Attachment]:
 def title_of(file: discord.Attachment) -> str:
     """Return what a recording is called in its transcript."""
     return "Voice message" if file.is_voice_message() else file.filename
+
+
+def to_be_written_down(
+    services: Services, file: discord.Attachment
+) -> Callable[[], Awaitable[TranscriptionRequest]]:
+    """Return what fetches a recording and asks for its words, with nothing special about it."""
+
+    async def build() -> TranscriptionRequest:
+        media = await services.attachments.fetch(file, kinds={"audio"})
+        return make_request(TranscriptionRequest, media=media)
+
+    return build
 
 
 def _is_recording(file: discord.Attachment) -> bool:

@@ -1,7 +1,9 @@
+import asyncio
 from typing import Any
 
 import pytest
 
+from bot.db.next_steps import NextStepRepository
 from models.catalog import Catalog
 from tests.conftest import World
 from tests.fake_pictures import picture
@@ -90,6 +92,59 @@ async def test_a_picture_deleted_meanwhile_is_said_to_be_gone(
     world.env.inject_error("GET", "/channels/*/messages/*", status=404, code=10008, times=None)
     await drop(world, picture("red"))
     assert "not there any more" in world.messages()[-1].content
+
+
+# ------------------------------------------------------------------ ended between text and caption
+
+
+@pytest.mark.parametrize("gently", [True, False])
+async def test_the_caption_comes_after_a_restart_in_between(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, gently: bool
+) -> None:
+    await switch_on(world)
+    if gently:
+        await world.services.next_steps.close()
+    else:  # as if it were killed just then
+        monkeypatch.setattr(world.services.engine, "_observers", [])
+    await drop(world, picture("red", says=SIGN))
+    rows = await world.services.jobs.of_member(world.stranger.id)
+    assert [(row.model_id, row.state) for row in rows] == [("reader", "done")]
+    await world.restart()
+    _, answer = world.messages()
+    assert answer.content == "👁️ A red picture (caption)."
+    assert labels(answer) == ["Again", "Ask about it", "Delete"]
+    await world.restart()
+    assert len(await world.services.jobs.of_member(world.stranger.id)) == 2
+
+
+async def test_a_caption_that_was_begun_is_not_begun_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    await switch_on(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(NextStepRepository, "begun", killed)
+        await drop(world, picture("red", says=SIGN))
+    assert await world.services.next_steps._rows.owed()
+    await world.restart()
+    assert len(world.messages()) == 2
+    assert len(await world.services.jobs.of_member(world.stranger.id)) == 2
+    assert not await world.services.next_steps._rows.owed()
+
+
+async def test_a_picture_deleted_before_the_restart_gets_no_caption(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await switch_on(world)
+    monkeypatch.setattr(world.services.engine, "_observers", [])
+    await drop(world, picture("red", says=SIGN))
+    await world.moderator.delete(world.messages()[0])
+    await world.restart()
+    [answer] = world.messages()
+    assert "not there any more" in answer.content
+    assert not await world.services.next_steps._rows.owed()
 
 
 class TestReaderAlone:

@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from typing import Any
 
 import discord
@@ -22,13 +21,6 @@ def catalog() -> Catalog:
     )
 
 
-@pytest.fixture
-def world(world: World) -> World:
-    """Put the simulated Discord into the same year as the database's clock."""
-    world.env.backend.clock._epoch = datetime.now(UTC)
-    return world
-
-
 async def switch(world: World, value: str, channel: Any = None) -> None:
     await world.services.server_settings.set(
         KEY,
@@ -44,19 +36,6 @@ async def drop(world: World, *names: str, channel: Any = None, by: Any = None) -
     return await (by or world.member).send(
         channel or world.channel, "", attachments=[(name, OGG) for name in names]
     )
-
-
-async def missed(world: World, *names: str, channel: Any = None) -> None:
-    """Drop files while the bot is away, and let it come back."""
-    backend = world.env.backend
-    await world.run.close()
-    await world.env._detach_bot()
-    place = (channel or world.channel).id
-    for name in names:
-        backend.create_message(
-            place, world.member.id, attachments=backend.store_attachments(place, [(name, OGG)])
-        )
-    await world.env.restart_bot(await world.run.open())
 
 
 def transcripts(world: World, channel: Any = None) -> list[str]:
@@ -154,83 +133,3 @@ async def test_a_damaged_file_gets_one_sentence(world: World) -> None:
     await world.member.send(world.channel, "", attachments=[("song.mp3", b"\x89PNG\r\n\x1a\n")])
     [text] = transcripts(world)
     assert "a picture (PNG)" in text
-
-
-# ------------------------------------------------------------------ while it was away
-
-
-async def test_what_was_dropped_while_the_bot_was_away_is_caught_up(world: World) -> None:
-    await switch(world, "on")
-    await missed(world, "first.ogg", "second.ogg")
-    assert "first.ogg" in transcripts(world)[0]
-    assert "second.ogg" in transcripts(world)[1]
-
-
-async def test_nothing_is_written_down_twice(world: World) -> None:
-    await switch(world, "on")
-    await drop(world, "before.ogg")
-    await missed(world, "away.ogg")
-    await missed(world)
-    await drop(world, "after.ogg")
-    await world.restart()
-    assert [text.split("**")[1] for text in transcripts(world)] == [
-        "before.ogg",
-        "away.ogg",
-        "after.ogg",
-    ]
-
-
-async def test_what_was_deleted_since_is_not_caught_up_from_the_database(world: World) -> None:
-    await switch(world, "on")
-    await drop(world, "before.ogg")
-    answer = world.messages()[-1]
-    await world.moderator.delete(answer)
-    await missed(world)
-    assert transcripts(world) == []
-
-
-async def test_what_came_before_it_was_switched_on_is_left_alone(world: World) -> None:
-    await drop(world, "early.ogg")
-    await world.env.advance_time(60)
-    world.env.backend.clock._epoch = datetime.now(UTC)
-    await world.services.server_settings.set(
-        KEY, "on", guild_id=world.guild.id, channel_id=world.channel.id, user_id=1
-    )
-    await missed(world)
-    assert transcripts(world) == []
-
-
-async def test_more_than_a_day_is_not_caught_up(world: World) -> None:
-    await switch(world, "on")
-    backend = world.env.backend
-    files = backend.store_attachments(world.channel.id, [("old.ogg", OGG)])
-    await world.run.close()
-    await world.env._detach_bot()
-    backend.create_message(world.channel.id, world.member.id, attachments=files)
-    backend.advance_clock(86_500)
-    await world.env.restart_bot(await world.run.open())
-    assert transcripts(world) == []
-
-
-async def test_catching_up_waits_for_room_instead_of_refusing(world: World) -> None:
-    await world.services.server_settings.set(
-        "limits.jobs_at_once", "1", guild_id=world.guild.id, user_id=1
-    )
-    await switch(world, "on")
-    await missed(world, *(f"{number}.ogg" for number in range(4)))
-    await world.env.advance_time(30)
-    texts = transcripts(world)
-    assert len(texts) == 4
-    assert all(WORDS in text for text in texts)
-
-
-async def test_a_channel_that_may_not_be_read_is_left_out(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    closed = world.guild.create_text_channel("closed")
-    await switch(world, "on", closed)
-    await switch(world, "on")
-    world.env.inject_error("GET", f"/channels/{closed.id}/messages", status=403, times=1)
-    await missed(world, "talk.ogg")
-    assert WORDS in transcripts(world)[0]
-    assert f"channel {closed.id} cannot be caught up" in caplog.text

@@ -218,5 +218,5 @@ def test_text_that_was_wanted_in_vain_makes_no_part() -> None:
     for text, parts in (("EXIT", 0), (page, 1)):
         lines = tuple(TextLine(line, (0, 0, 1, 1), 1.0) for line in text.splitlines())
         result = VisionResult((PictureText(text, lines),), Usage(1, "pictures"))
-        of = looking("ocr", if_text="eyes")
+        of = looking("ocr", then="caption")
         assert len(parts_of(of, Outcome(JobState.DONE, result))) == parts

@@ -15,7 +15,21 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import AMIR, BEATE, BOT, OLGA, Bot, Json, Wire, of_bot, voices, whole_answer
+from tests.e2e.harness import (
+    AMIR,
+    BEATE,
+    BOT,
+    OLGA,
+    VOICE_MESSAGE,
+    Bot,
+    Json,
+    Wire,
+    encoded,
+    of_bot,
+    saying,
+    voices,
+    whole_answer,
+)
 
 KILLS = int(os.environ.get("SEXTANT_KILLS", "10"))
 SEED = int(os.environ.get("SEXTANT_KILL_SEED") or random.SystemRandom().randrange(10**6))
@@ -188,3 +202,24 @@ async def test_killed_when_discord_has_the_message_and_the_bot_does_not_know(
     await wire.until(lambda _: not undelivered(bot), bot=bot)
     state = await wire.state()
     assert stands(state) is True or len(stands(state)) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_killed_between_what_was_heard_and_its_answer(wire: Wire, bot: Bot) -> None:
+    await bot.start()
+    await wire.say(f"<@{BOT}> #first")
+    [first] = await wire.until(saying("answer #first"), bot=bot)
+    await wire.fault("GET", r"/channels/\d+/messages/\d+$", 503, times=1000)
+    file = encoded("voice-message.ogg", b"OggS" + bytes(500), "audio/ogg")
+    await wire.say(flags=VOICE_MESSAGE, files=[file], reply_to=first["id"])
+    await wire.until(saying("heard 504 bytes"), bot=bot)
+    await bot.kill()
+    done = "select modality, state from jobs order by created_at"
+    assert bot.rows(done) == [("text", "done"), ("transcription", "done")]
+    await wire.set()
+    for _ in range(2):  # the second start finds nothing left to do
+        await bot.start()
+        await wire.until(lambda _: len(bot.rows(done)) == 3 and not unfinished(bot), bot=bot)
+        assert not bot.rows("select job_id from job_payloads")
+        await bot.kill()
+    assert len(saying("answer #none")(await wire.state())) == 1
