@@ -16,6 +16,7 @@ from discord.ext import commands
 from bot.delivery.intake import settings_channel
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
+from bot.services.given import Given, fetch, given
 from bot.services.pictures import LIKENESS
 from bot.services.sizes import fitted, size_for, size_of
 from bot.services.texts import is_blank
@@ -49,6 +50,7 @@ class Image(commands.Cog):
         guidance: app_commands.Range[float, 0.0, 30.0] | None = None,
         seed: app_commands.Range[int, 0, 2**32 - 1] | None = None,
         reference: discord.Attachment | None = None,
+        url: app_commands.Range[str, 1, 2000] | None = None,
         strength: app_commands.Range[float, 0.05, 1.0] | None = None,
         model: str | None = None,
     ) -> None:
@@ -65,15 +67,17 @@ class Image(commands.Cog):
             guidance: How closely your words are followed; too much looks burnt.
             seed: A number that makes the same words give the same picture again.
             reference: A picture to start from.
+            url: A link to that picture, instead of the file.
             strength: How far to leave the reference: 0.05 keeps it, 1 ignores it.
             model: Which model draws. /models tells more about each.
         """
         if is_blank(prompt):
             raise EmptyInput("Tell me what the picture should show.")
         spec = self._model(interaction, model)
-        _require_supported(spec, seed=seed, reference=reference, strength=strength)
+        start = next(iter(given(self._services, interaction, url, reference)), None)
+        _require_supported(spec, seed=seed, reference=start, strength=strength)
         width, height = _size(spec, aspect, size, reference)
-        notes = [LIKENESS] if reference else []
+        notes = [LIKENESS] if start else []
         presentation: dict[str, object] = {
             "quote": prompt,
             "negative": negative_prompt,
@@ -96,14 +100,14 @@ class Image(commands.Cog):
         )
 
         async def build() -> ImageRequest:
-            if reference is None:
+            if start is None:
                 return request
-            media = await self._services.attachments.fetch(reference, kinds={"image"})
+            media = await fetch(self._services, start, {"image"})
             return replace(request, reference=media, strength=strength or request.strength)
 
         await self._services.intake.from_interaction(
             interaction,
-            build if reference else request,
+            build if start else request,
             model=spec,
             purpose="imagine",
             presentation=presentation,
@@ -149,7 +153,7 @@ def _require_supported(
     spec: ModelSpec,
     *,
     seed: int | None,
-    reference: discord.Attachment | None,
+    reference: Given | None,
     strength: float | None,
 ) -> None:
     """Refuse at once what the model can't do; what it merely ignores, the answer will say."""

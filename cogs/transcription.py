@@ -14,10 +14,11 @@ from discord.ext import commands
 
 from bot.delivery.intake import settings_channel
 from bot.services.choices import LANGUAGES, choices, language_options, model_options
+from bot.services.given import fetch, given
 from bot.services.recordings import recordings, title_of, to_be_written_down
 from models.catalog import ModelSpec
 from models.contracts import Modality, TranscriptionRequest, make_request
-from models.errors import HandlerError, InvalidMedia, UnsupportedOption
+from models.errors import EmptyInput, HandlerError, InvalidMedia, UnsupportedOption
 
 if TYPE_CHECKING:
     from bot.client import Sextant
@@ -45,7 +46,8 @@ class Transcription(commands.Cog):
     async def transcribe(
         self,
         interaction: discord.Interaction,
-        file: discord.Attachment,
+        file: discord.Attachment | None = None,
+        url: app_commands.Range[str, 1, 2000] | None = None,
         format: Literal["txt", "srt", "vtt", "json"] = "txt",
         language: str = _DETECT,
         translate: bool = False,
@@ -57,6 +59,7 @@ class Transcription(commands.Cog):
 
         Args:
             file: A sound or video file.
+            url: A link to one, instead of the file.
             format: txt is plain text, srt and vtt are subtitles, json is for programs.
             language: Which language is spoken; auto finds out.
             translate: Write it down in English, whatever is spoken.
@@ -67,11 +70,14 @@ class Transcription(commands.Cog):
         spec = self._model(interaction, model)
         spoken = None if language == _DETECT else language
         _require_supported(spec, spoken, translate=translate, words=word_timestamps)
+        recording = next(iter(given(self._services, interaction, url, file)), None)
+        if recording is None:
+            raise EmptyInput("Give me a sound or video file, or a link to one.")
 
         async def build() -> TranscriptionRequest:
             return make_request(
                 TranscriptionRequest,
-                media=await self._services.attachments.fetch(file, kinds={"audio"}),
+                media=await fetch(self._services, recording, {"audio"}),
                 language=spoken,
                 translate=translate,
                 word_timestamps=word_timestamps,
@@ -83,7 +89,7 @@ class Transcription(commands.Cog):
             build,
             model=spec,
             purpose="transcribe",
-            presentation={"format": format, "title": title_of(file)},
+            presentation={"format": format, "title": title_of(recording)},
         )
 
     @transcribe.autocomplete("model")

@@ -15,6 +15,7 @@ from discord.ext import commands
 from bot.delivery.intake import settings_channel
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
+from bot.services.given import fetch, given
 from bot.services.house_rules import FIRST_FRAME
 from bot.services.pictures import LIKENESS
 from bot.services.sizes import fitted, size_of
@@ -45,6 +46,7 @@ class Video(commands.Cog):
         size: app_commands.Range[str, 3, 12] | None = None,
         seed: app_commands.Range[int, 0, 2**32 - 1] | None = None,
         first_frame: discord.Attachment | None = None,
+        url: app_commands.Range[str, 1, 2000] | None = None,
         model: str | None = None,
     ) -> None:
         """Have a short clip made from your words.
@@ -56,14 +58,16 @@ class Video(commands.Cog):
             size: Width x height in pixels, such as 832x480.
             seed: A number that makes the same words give the same clip again.
             first_frame: A picture that the clip begins with.
+            url: A link to that picture, instead of the file.
             model: Which model films. /models tells more about each.
         """
         if is_blank(prompt):
             raise EmptyInput("Tell me what happens in the clip.")
-        spec = self._model(interaction, model, able=FIRST_FRAME if first_frame else "")
+        start = next(iter(given(self._services, interaction, url, first_frame)), None)
+        spec = self._model(interaction, model, able=FIRST_FRAME if start else "")
         if seed is not None and "seed" not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't repeat a clip: leave the seed out.")
-        if first_frame is not None and FIRST_FRAME not in spec.capabilities:
+        if start is not None and FIRST_FRAME not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't begin with a picture. Pick another model.")
         width, height = _size(size, first_frame)
         request = make_request(
@@ -77,17 +81,17 @@ class Video(commands.Cog):
         )
 
         async def build() -> VideoRequest:
-            if first_frame is None:
+            if start is None:
                 return request
-            media = await self._services.attachments.fetch(first_frame, kinds={"image"})
+            media = await fetch(self._services, start, {"image"})
             return replace(request, first_frame=media)
 
         await self._services.intake.from_interaction(
             interaction,
-            build if first_frame else request,
+            build if start else request,
             model=spec,
             purpose="video",
-            presentation={"quote": prompt, "notes": [LIKENESS] if first_frame else []},
+            presentation={"quote": prompt, "notes": [LIKENESS] if start else []},
         )
 
     @video.autocomplete("model")

@@ -15,6 +15,7 @@ from discord.ext import commands
 from bot.delivery.intake import settings_channel
 from bot.services.addressing import Addressing, asked_about, from_person, replied_to, spoken_to
 from bot.services.choices import choices, model_options
+from bot.services.given import given
 from bot.services.pictures import (
     MOST_PICTURES,
     POINTERS,
@@ -67,7 +68,8 @@ class Vision(commands.Cog):
     async def describe(
         self,
         interaction: discord.Interaction,
-        picture: discord.Attachment,
+        picture: discord.Attachment | None = None,
+        url: app_commands.Range[str, 1, 2000] | None = None,
         task: Task | None = None,
         question: app_commands.Range[str, 1, 2000] | None = None,
         layout: bool = False,
@@ -80,6 +82,7 @@ class Vision(commands.Cog):
 
         Args:
             picture: A picture.
+            url: A link to a picture, instead of a file.
             task: A sentence, several, alt text, the text in it (ocr), or the answer to a question.
             question: What you want to know about it.
             layout: With ocr: keep columns and the places of lines.
@@ -92,7 +95,10 @@ class Vision(commands.Cog):
         spec, wanted = self._model(interaction, wanted, model)
         if layout and "layout" not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't keep the layout. Pick another model.")
-        files = [file for file in (picture, picture_2, picture_3, picture_4) if file is not None]
+        sent = (picture, picture_2, picture_3, picture_4)
+        files = given(self._services, interaction, url, *sent)
+        if not files:
+            raise EmptyInput("Give me a picture, or a link to one.")
 
         async def build() -> VisionRequest:
             return await looking_at(

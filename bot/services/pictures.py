@@ -13,6 +13,7 @@ import discord
 
 from bot.delivery.intake import settings_channel
 from bot.services.container import Services
+from bot.services.given import Given, fetch
 from models.contracts import (
     MediaInput,
     Modality,
@@ -85,21 +86,19 @@ async def message_at(client: discord.Client, channel_id: int, message_id: int) -
         raise InvalidMedia(_GONE) from error
 
 
-async def fetched(services: Services, files: Sequence[discord.Attachment]) -> list[MediaInput]:
+async def fetched(services: Services, files: Sequence[Given]) -> list[MediaInput]:
     """Bring pictures into the spool; none of them stays there when one cannot be fetched."""
     media: list[MediaInput] = []
     try:
         for file in files:
-            media.append(await services.attachments.fetch(file, kinds={"image"}))
+            media.append(await fetch(services, file, {"image"}))
     except BaseException:
         services.spool.discard([one.path for one in media])
         raise
     return media
 
 
-async def looking_at(
-    services: Services, files: Sequence[discord.Attachment], **fields: Any
-) -> VisionRequest:
+async def looking_at(services: Services, files: Sequence[Given], **fields: Any) -> VisionRequest:
     """Return a request about pictures, which are brought into the spool."""
     return make_request(VisionRequest, images=tuple(await fetched(services, files)), **fields)
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import discord
 
 from bot.services.container import Services
+from bot.services.given import Given
 from models.contracts import TranscriptionRequest, make_request
 
 _ENDINGS = (
@@ -24,9 +25,10 @@ def recordings(message: discord.Message) -> list[discord.Attachment]:
     return [file for file in message.attachments if _is_recording(file)]
 
 
-def title_of(file: discord.Attachment) -> str:
+def title_of(recording: Given) -> str:
     """Return what a recording is called in its transcript."""
-    return "Voice message" if file.is_voice_message() else file.filename
+    spoken = isinstance(recording, discord.Attachment) and recording.is_voice_message()
+    return "Voice message" if spoken else recording.filename
 
 
 def to_be_written_down(
