@@ -7,7 +7,7 @@ stands still until ``world.env.advance_time``.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from discord.webhook.async_ import async_context
 
 from bot.app import App, Substitutes, open_app
 from bot.client import Sextant
+from bot.internet import PublicInternet
 from bot.services.container import Services
 from bot.settings import EngineSettings, Settings
 from models.catalog import Catalog
@@ -29,9 +30,15 @@ from tests.simulation import StillEnv, waits_between_tasks_are_rest
 class Run:
     """One installation of the bot: opened, closed and opened again on the same data."""
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        internet: Callable[[], PublicInternet] = PublicInternet,
+    ) -> None:
         self.settings = settings
         self.catalog = catalog
+        self.internet = internet
         self.stage = Stage(settings.spool_dir)
         self.env: StillEnv | None = None
         self._stack = AsyncExitStack()
@@ -41,6 +48,7 @@ class Run:
         substitutes = Substitutes(
             start_worker=self.stage.start_worker,
             download=whole,
+            internet=self.internet,
             catalog=self.catalog,
             weights=FakeWeights(),
             clock=self._now,
