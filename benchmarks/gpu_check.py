@@ -28,6 +28,7 @@ from models.contracts import (
     Finished,
     ImageRequest,
     ImageResult,
+    MediaInput,
     Modality,
     Request,
     SpeechRequest,
@@ -37,6 +38,8 @@ from models.contracts import (
     TextResult,
     TranscriptionRequest,
     TranscriptionResult,
+    UpscalingRequest,
+    UpscalingResult,
     VideoRequest,
     VideoResult,
     VisionRequest,
@@ -205,6 +208,8 @@ def _task(
             return ImageRequest(prompt, width_px=side, height_px=side, seed=1), _has_a_picture(
                 spool
             )
+        case Modality.UPSCALING:
+            return _upscaling_task(spool)
         case Modality.VIDEO:
             return VideoRequest("waves roll onto a beach", seconds=2, seed=1), _has_a_clip
         case Modality.VISION:
@@ -248,21 +253,44 @@ def _has_a_clip(result: VideoResult) -> str:
     return f"{result.frames} frames of {result.width_px} × {result.height_px}"
 
 
-def _vision_task(spec: ModelSpec, spool: Spool) -> tuple[Request, Judge]:
+def _drawn(spool: Spool, words: str = "") -> MediaInput:
+    """Store a picture of a red circle, or of words."""
     import io
 
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (640, 360), "white")
     pen = ImageDraw.Draw(picture)
-    reads = "ocr" in spec.capabilities
-    if reads:
-        pen.text((40, 130), "INVOICE 2026", font=ImageFont.load_default(size=72), fill="black")
+    if words:
+        pen.text((40, 130), words, font=ImageFont.load_default(size=72), fill="black")
     else:
         pen.ellipse((220, 80, 420, 280), fill="red")
     file = io.BytesIO()
     picture.save(file, "PNG")
-    media = spool.store(file.getvalue(), "check.png", "image/png")
+    return spool.store(file.getvalue(), "check.png", "image/png")
+
+
+def _upscaling_task(spool: Spool) -> tuple[Request, Judge]:
+    media = _drawn(spool)
+
+    def judge(result: UpscalingResult) -> str:
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(spool.checked_path(media)) as small:
+            wanted = np.asarray(small.resize((2 * small.width, 2 * small.height)), np.float32)
+        with Image.open(spool.checked_path(result.picture.media)) as large:
+            pixels = np.asarray(large, np.float32)
+        if pixels.shape != wanted.shape or np.abs(pixels - wanted).mean() > 10:
+            raise _Unfit(f"{pixels.shape[1]} × {pixels.shape[0]} pixels do not show the picture")
+        return f"{pixels.shape[1]} × {pixels.shape[0]} pixels"
+
+    return UpscalingRequest(media), judge
+
+
+def _vision_task(spec: ModelSpec, spool: Spool) -> tuple[Request, Judge]:
+    reads = "ocr" in spec.capabilities
+    media = _drawn(spool, "INVOICE 2026" if reads else "")
     task = "ocr" if reads else "question" if "question" in spec.capabilities else "caption"
     question = "What colour is the circle?" if task == "question" else ""
     wanted = "2026" if reads else "red"

@@ -37,6 +37,7 @@ _LIBRARIES: Final = {
     "openai": ("openai",),
     "diffusers": ("torch", "diffusers", "transformers", "accelerate", "PIL"),
     "openai-images": ("openai", "PIL"),
+    "transformers-upscaler": ("torch", "transformers", "PIL"),
     "transformers-vision": ("torch", "torchvision", "transformers", "PIL"),
     "rapidocr": ("rapidocr", "onnxruntime", "PIL"),
     "diffusers-video": ("torch", "diffusers", "transformers", "accelerate", "PIL"),

@@ -43,7 +43,8 @@ class Models(commands.Cog):
     async def models(
         self,
         interaction: discord.Interaction,
-        kind: Literal["text", "image", "vision", "video", "speech", "transcription"] | None = None,
+        kind: Literal["text", "image", "vision", "video", "upscaling", "speech", "transcription"]
+        | None = None,
     ) -> None:
         """See which models there are: what they do, their licence, and what they need.
 

@@ -44,7 +44,7 @@ from models.pickles import convert_pickles
 Tell = Callable[[str], None]
 
 _USERS: Mapping[Tool, frozenset[Modality]] = {
-    "safety": frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO}),
+    "safety": frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO, Modality.UPSCALING}),
     "speakers": frozenset({Modality.TRANSCRIPTION}),
     "phonemes": frozenset({Modality.SPEECH}),
 }

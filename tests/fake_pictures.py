@@ -17,6 +17,8 @@ from models.contracts import (
     Picture,
     PictureText,
     TextLine,
+    UpscalingRequest,
+    UpscalingResult,
     Usage,
     VideoRequest,
     VideoResult,
@@ -57,17 +59,22 @@ def colour_of(data: bytes | Path) -> str:
     return min(COLOURS, key=distance)
 
 
+SeenRequest = ImageRequest | VideoRequest | VisionRequest | UpscalingRequest
+
+
 def seen_result(
-    request: ImageRequest | VideoRequest | VisionRequest,
+    request: SeenRequest,
     control: Control,
     answer: str,
     unsafe_score: float | None,
-) -> ImageResult | VideoResult | VisionResult:
+) -> ImageResult | VideoResult | VisionResult | UpscalingResult:
     """Return what a model would, with real files."""
     if isinstance(request, ImageRequest):
         return _drawn(request, control, answer, unsafe_score)
     if isinstance(request, VideoRequest):
         return _filmed(request, control, answer, unsafe_score)
+    if isinstance(request, UpscalingRequest):
+        return _enlarged(request, control, unsafe_score)
     answers = tuple(_looked_at(request, control, media, unsafe_score) for media in request.images)
     return VisionResult(answers, Usage(len(answers), "pictures"))
 
@@ -116,6 +123,18 @@ def _filmed(
         usage=Usage(frames, "frames"),
         unsafe_score=unsafe_score,
     )
+
+
+def _enlarged(
+    request: UpscalingRequest, control: Control, unsafe_score: float | None
+) -> UpscalingResult:
+    image = open_picture(control.open(request.picture))
+    larger = image.resize((request.factor * image.width, request.factor * image.height))
+    media = control.store(encode_png(larger, {}), request.picture.filename, "image/png")
+    picture = Picture(
+        media, *larger.size, seed=None, alt_text=request.alt_text, unsafe_score=unsafe_score
+    )
+    return UpscalingResult(picture, *image.size, usage=Usage(1, "pictures"))
 
 
 def _mp4(colour: str, frames: int) -> bytes:

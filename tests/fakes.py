@@ -64,10 +64,9 @@ from models.contracts import (
     TranscriptionResult,
     Usage,
     VideoRequest,
-    VisionRequest,
 )
 from models.errors import UnsupportedOption
-from tests.fake_pictures import jpeg, seen_result
+from tests.fake_pictures import SeenRequest, jpeg, seen_result
 
 Sleep = Callable[[float], None]
 
@@ -179,7 +178,7 @@ class FakeHandler:
         except _Silent:
             return
         said = "".join(answer).strip()
-        if isinstance(request, ImageRequest | VideoRequest | VisionRequest):
+        if isinstance(request, SeenRequest):
             yield Finished(seen_result(request, control, said, script.unsafe_score))
         else:
             yield Finished(self._result(request, control, said, "".join(reasoning)))

@@ -14,7 +14,7 @@ from bot.delivery.shape import can_repeat, clipped, message_limit, own_buttons, 
 from bot.delivery.wording import duration, one_line
 from bot.engine.job import Job, Outcome
 from bot.views import ids
-from models.contracts import ImageResult, MediaInput, VideoResult
+from models.contracts import ImageResult, MediaInput, UpscalingResult, VideoResult
 
 _Row: TypeAlias = tuple[ids.PictureAction, str, str]
 """A button: what it does, its label, its emoji."""
@@ -71,6 +71,22 @@ def clip(job: Job, outcome: Outcome, result: VideoResult) -> AnchorEdit:
     return _message(job, _facts(job, "🎬", facts), notes, (file,), buttons)
 
 
+def enlarged(job: Job, outcome: Outcome, result: UpscalingResult) -> AnchorEdit:
+    """Return the answer that shows a picture at a larger size."""
+    notes, picture = list(outcome.notices), result.picture
+    what = verdict(job, picture.unsafe_score)
+    if what == "block":
+        return _message(job, _BLOCKED_ALL, notes, (), own_buttons(job, ""))
+    if what == "spoiler":
+        notes.append(_VEILED)
+    sizes = (
+        f"{result.from_width_px} × {result.from_height_px}"
+        f" → {picture.width_px} × {picture.height_px}"
+    )
+    file = shown_file(picture.media, picture.alt_text, veiled=what == "spoiler")
+    return _message(job, _facts(job, "🔍", [sizes]), notes, (file,), own_buttons(job, ""))
+
+
 def verdict(job: Job, score: float | None) -> str:
     """Return what becomes of a picture of such a score: "show", "spoiler" or "block"."""
     presentation = job.submission.presentation
@@ -83,8 +99,9 @@ def verdict(job: Job, score: float | None) -> str:
 
 def shown_file(media: MediaInput, alt_text: str, *, veiled: bool) -> File:
     """Return a picture or clip as a file of an answer, with words for those who do not see it."""
+    name = media.filename.removeprefix(_SPOILER) if veiled else media.filename
     return File(
-        filename=f"{_SPOILER if veiled else ''}{media.filename}",
+        filename=f"{_SPOILER if veiled else ''}{name}",
         content_type=media.content_type,
         spool_path=media.path,
         description=one_line(alt_text, _ALT_CHARS),

@@ -28,7 +28,7 @@ from dataclasses import replace
 from typing import cast, get_args
 
 from bot.delivery.descriptions import described
-from bot.delivery.gallery import clip, pictures
+from bot.delivery.gallery import clip, enlarged, pictures
 from bot.delivery.parts import (
     AnchorEdit,
     Button,
@@ -62,6 +62,7 @@ from models.contracts import (
     TextResult,
     TranscriptionRequest,
     TranscriptionResult,
+    UpscalingResult,
     VideoResult,
     VisionResult,
 )
@@ -106,6 +107,8 @@ def _parts(job: Job, outcome: Outcome) -> list[Part]:
             return [pictures(job, outcome, result)]
         case VideoResult() as result if outcome.state is JobState.DONE:
             return [clip(job, outcome, result)]
+        case UpscalingResult() as result if outcome.state is JobState.DONE:
+            return [enlarged(job, outcome, result)]
         case VisionResult() as result if outcome.state is JobState.DONE:
             return described(job, outcome, result)
         case _:

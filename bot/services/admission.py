@@ -24,6 +24,7 @@ _NAMES = {
     Modality.IMAGE: "Making pictures",
     Modality.VISION: "Looking at pictures",
     Modality.VIDEO: "Making clips",
+    Modality.UPSCALING: "Making pictures larger",
     Modality.SPEECH: "Speaking",
     Modality.TRANSCRIPTION: "Transcribing",
 }
@@ -75,7 +76,7 @@ class Admission:
             wanted = self._only_fetched(modality)
         spec = self.catalog.get(wanted)
         if spec.modality is not modality:
-            raise ModelUnavailable(f"`{spec.id}` is a {spec.modality} model; pick another one.")
+            raise ModelUnavailable(f"`{spec.id}` is no {modality} model; pick another one.")
         if not self.weights.is_installed(spec):
             raise ModelNotInstalled(
                 f"{spec.name} is not installed here. `/models` shows the models that are. "

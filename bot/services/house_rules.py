@@ -14,7 +14,7 @@ from models.contracts import Modality
 FIRST_FRAME = "first_frame"
 """Capability of a model whose clips may begin with a picture."""
 
-_PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO})
+_PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO, Modality.UPSCALING})
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ _ALL = (
     ),
     _switch("video.enabled", "Whether members may have clips made."),
     _model(Modality.VIDEO, "The model that makes clips."),
+    _switch("upscaling.enabled", "Whether members may have pictures made larger."),
+    _model(Modality.UPSCALING, "The model that makes pictures larger; without one a resampler."),
     _switch("links.enabled", "Whether members may give links instead of files."),
     Setting(
         key="safety.pictures",

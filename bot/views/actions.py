@@ -7,19 +7,17 @@ from the message that shows it, so that its address is fresh and a restart harms
 
 from __future__ import annotations
 
-import asyncio
-import io
 from dataclasses import dataclass, replace
 
 import discord
 
-from bot.delivery.intake import requester_of, settings_channel
-from bot.engine.job import new_job_id
+from bot.delivery.intake import settings_channel
 from bot.services.house_rules import FIRST_FRAME
 from bot.services.pictures import (
     LIKENESS,
     POINTERS,
     fetched,
+    looking_at,
     pointed_at,
     pointers,
     reading_again,
@@ -28,14 +26,12 @@ from bot.services.recipes import Recipe
 from bot.services.styles import Style
 from bot.views.base import Press, services_of
 from bot.views.forms import Filled, PromptForm
-from bot.views.ids import delete_id
 from models.catalog import ModelSpec
 from models.contracts import (
     ImageRequest,
     Modality,
     Request,
     VideoRequest,
-    VisionRequest,
     amended,
     make_request,
 )
@@ -180,32 +176,6 @@ async def animate(interaction: Press, subject: Subject) -> None:
     await interaction.response.send_modal(form)
 
 
-async def upscale(interaction: Press, file: discord.Attachment) -> None:
-    """Post the picture at twice its size: a resampler needs no model, so this is no job."""
-    from models.image.upscaling import enlarge
-
-    services, requester = services_of(interaction), requester_of(interaction)
-    where = settings_channel(interaction.channel)
-    services.admission.check(requester, Modality.IMAGE, where)
-    await interaction.response.defer(thinking=True)
-    with services.admission.counted(requester):
-        [media] = await fetched(services, [file])
-        try:
-            path = services.spool.path(media)
-            made = await asyncio.to_thread(enlarge, path, interaction.filesize_limit)
-        finally:
-            await asyncio.to_thread(services.spool.discard, [media.path])
-    ending = made.content_type.partition("/")[2]
-    name = f"{file.filename.rpartition('.')[0] or 'picture'}-x2.{ending}"
-    upload = discord.File(io.BytesIO(made.data), name, description=file.description)
-    view = discord.ui.View(timeout=None)
-    custom_id = delete_id(requester.user_id, new_job_id())  # of no job: this message alone goes
-    view.add_item(discord.ui.Button(label="Delete", emoji="🗑️", custom_id=custom_id))
-    view.stop()
-    sizes = " → ".join(f"{width} × {height}" for width, height in (made.from_px, made.to_px))
-    await interaction.edit_original_response(content=f"🔍 {sizes}", attachments=[upload], view=view)
-
-
 # --------------------------------------------------------------------------- words about pictures
 
 
@@ -217,9 +187,8 @@ async def describe(
     services = services_of(interaction)
 
     async def build() -> Request:
-        media = await fetched(services, files)
         task = "detailed" if "detailed" in model.capabilities else "caption"
-        return make_request(VisionRequest, images=tuple(media), task=task)
+        return await looking_at(services, files, task=task)
 
     await services.intake.from_interaction(
         interaction,
@@ -234,17 +203,19 @@ async def ask(interaction: Press, subject: Subject) -> None:
     """Answer a question about the pictures that a description is of."""
     services = services_of(interaction)
     model = _model(interaction, Modality.VISION, able="question")
-    kept = subject.recipe.presentation.get(POINTERS) or subject.pointers()
+    kept = subject.recipe.presentation.get(POINTERS)
+    private = subject.message.flags.ephemeral
+    # What only its member sees cannot be pointed at, so it is shown again with the answer.
+    shown = {} if private and not kept else {POINTERS: kept or subject.pointers()}
 
     async def then(pressed: Press, filled: Filled) -> None:
         async def build() -> Request:
-            media = await fetched(services, await pointed_at(pressed.client, kept))
-            return make_request(
-                VisionRequest, images=tuple(media), task="question", question=filled.words
-            )
+            files = await pointed_at(pressed.client, kept) if kept else subject.files
+            asked = {"task": "question", "question": filled.words, "copies": not shown}
+            return await looking_at(services, files, **asked)
 
         await services.intake.from_interaction(
-            pressed, build, model=model, purpose="ask", presentation={POINTERS: kept}
+            pressed, build, model=model, purpose="ask", presentation=shown, ephemeral=private
         )
 
     form = PromptForm("Ask about the picture", label="Your question", prompt="", then=then)

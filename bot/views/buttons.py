@@ -16,10 +16,15 @@ import discord
 from bot.delivery.intake import requester_of, settings_channel
 from bot.delivery.replies import reply
 from bot.engine.job import Job
-from bot.services.pictures import POINTERS, pictures, pointers, reading_again
+from bot.services.pictures import POINTERS, reading_again
 from bot.views.base import PersistentButton, Press, load_recipe, require_owner, services_of
 from bot.views.ids import AGAIN_TEMPLATE, DELETE_TEMPLATE, STOP_TEMPLATE
-from models.contracts import Request, TranscriptionRequest, VisionRequest, files_of
+from models.contracts import (
+    Request,
+    TranscriptionRequest,
+    UpscalingRequest,
+    VisionRequest,
+)
 
 
 class StopButton(PersistentButton, template=STOP_TEMPLATE):
@@ -61,12 +66,12 @@ class AgainButton(PersistentButton, template=AGAIN_TEMPLATE):
             where,
             recipe.model_id,
         )
-        kept = recipe.presentation.get(POINTERS)
-        if not kept and interaction.message is not None and files_of(recipe.request):
-            kept = pointers(interaction.message, pictures(interaction.message))
+        kept, request = recipe.presentation.get(POINTERS), _anew(recipe.request)
 
         async def build() -> Request:
-            return await reading_again(services, interaction.client, _anew(recipe.request), kept)
+            return await reading_again(
+                services, interaction.client, request, kept, interaction.message
+            )
 
         await services.intake.from_interaction(
             interaction,
@@ -105,6 +110,6 @@ def _find(jobs: Sequence[Job], job_id: str) -> Job | None:
 
 def _anew(request: Request) -> Request:
     """Drop the seed: whoever wants the same once more has it already."""
-    if isinstance(request, VisionRequest | TranscriptionRequest):
+    if isinstance(request, VisionRequest | TranscriptionRequest | UpscalingRequest):
         return request
     return replace(request, seed=None)

@@ -2,7 +2,7 @@
 
 This module owns which picture is meant, and who may press: vary, upscale, edit, use as reference
 and animate are for the member whose picture it is, and for moderators; describe and ask are for
-everybody. What follows is ``bot.views.actions``.
+everybody. What follows is ``bot.views.actions`` and ``bot.views.enlarging``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bot.delivery.replies import reply
 from bot.services.pictures import message_at, pictures
 from bot.views import actions
 from bot.views.base import PersistentButton, Press, load_recipe, require_owner, services_of
+from bot.views.enlarging import upscale
 from bot.views.ids import PICK_TEMPLATE, PICTURE_TEMPLATE, PictureAction, pick_id
 from models.errors import InvalidMedia, InvalidRequest
 
@@ -100,7 +101,7 @@ async def _perform(
     services, where = services_of(interaction), settings_channel(interaction.channel)
     services.admission.check_limit(requester_of(interaction), where)
     if action == "upscale":
-        await actions.upscale(interaction, files[0])
+        await upscale(interaction, message, files[0])
         return
     if action == "describe":
         await actions.describe(interaction, message, files)

@@ -24,6 +24,7 @@ class Modality(StrEnum):
     IMAGE = "image"
     VISION = "vision"
     VIDEO = "video"
+    UPSCALING = "upscaling"
     SPEECH = "speech"
     TRANSCRIPTION = "transcription"
 

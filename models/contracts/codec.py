@@ -14,6 +14,7 @@ from models.contracts.requests import (
     SpeechRequest,
     TextRequest,
     TranscriptionRequest,
+    UpscalingRequest,
     VideoRequest,
     VisionRequest,
 )
@@ -34,6 +35,7 @@ RequestT = TypeVar(
     ImageRequest,
     VisionRequest,
     VideoRequest,
+    UpscalingRequest,
     SpeechRequest,
     TranscriptionRequest,
 )

@@ -169,8 +169,31 @@ class VideoRequest:
     version: Literal[1] = CONTRACT_VERSION
 
 
+@dataclass(frozen=True, config=FROZEN)
+class UpscalingRequest:
+    """Make a finished picture larger.
+
+    Attributes:
+        picture: What is enlarged.
+        factor: How many times as wide and as high it becomes.
+        alt_text: What it shows, which goes along.
+    """
+
+    picture: MediaInput
+    factor: Annotated[int, Field(ge=2, le=4)] = 2
+    alt_text: Annotated[str, Field(max_length=1024)] = ""
+    modality: Literal[Modality.UPSCALING] = Modality.UPSCALING
+    version: Literal[1] = CONTRACT_VERSION
+
+
 Request = (
-    TextRequest | ImageRequest | VisionRequest | VideoRequest | SpeechRequest | TranscriptionRequest
+    TextRequest
+    | ImageRequest
+    | VisionRequest
+    | VideoRequest
+    | UpscalingRequest
+    | SpeechRequest
+    | TranscriptionRequest
 )
 
 
@@ -184,6 +207,7 @@ def files_of(request: Request) -> tuple[MediaInput, ...]:
         case (
             ImageRequest(reference=MediaInput() as file)
             | VideoRequest(first_frame=MediaInput() as file)
+            | UpscalingRequest(picture=file)
         ):
             return (file,)
         case _:
@@ -206,5 +230,7 @@ def with_files(request: Request, files: Sequence[MediaInput]) -> Request:
             return replace(request, reference=files[0])
         case VideoRequest(first_frame=MediaInput()):
             return replace(request, first_frame=files[0])
+        case UpscalingRequest():
+            return replace(request, picture=files[0])
         case _:
             return request

@@ -215,4 +215,29 @@ class VideoResult:
     modality: Literal[Modality.VIDEO] = Modality.VIDEO
 
 
-Result = TextResult | ImageResult | VisionResult | VideoResult | SpeechResult | TranscriptionResult
+@dataclass(frozen=True, config=FROZEN)
+class UpscalingResult:
+    """A picture that was made larger.
+
+    Attributes:
+        picture: It, as it is now.
+        from_width_px, from_height_px: Its size before.
+        usage: One picture.
+    """
+
+    picture: Picture
+    from_width_px: int
+    from_height_px: int
+    usage: Usage
+    modality: Literal[Modality.UPSCALING] = Modality.UPSCALING
+
+
+Result = (
+    TextResult
+    | ImageResult
+    | VisionResult
+    | VideoResult
+    | UpscalingResult
+    | SpeechResult
+    | TranscriptionResult
+)

@@ -120,7 +120,7 @@ async def test_a_reference_is_read_and_brings_a_notice(world: World) -> None:
         ({"strength": 0.5}, "about a reference picture"),
         ({"model": "sketcher", "seed": 1}, "can't repeat a picture"),
         ({"model": "sketcher", "reference": ("a.png", picture("red"))}, "can't start from"),
-        ({"model": "fake-text"}, "is a text model"),
+        ({"model": "fake-text"}, "is no image model"),
     ],
 )
 async def test_what_cannot_be_is_refused_privately(

@@ -59,7 +59,7 @@ async def test_the_chosen_format_comes_as_a_file(
         ({"model": "plain-ears", "word_timestamps": True}, "can't give words their times"),
         ({"model": "plain-ears", "language": "fr"}, "does not understand “fr”"),
         ({"language": "klingon"}, "does not understand “klingon”"),
-        ({"model": "fake-text"}, "is a text model"),
+        ({"model": "fake-text"}, "is no transcription model"),
     ],
 )
 async def test_what_the_model_cannot_do_is_refused_privately(

@@ -25,6 +25,7 @@ from models.contracts import (
     Stepper,
     TextRequest,
     TranscriptionRequest,
+    UpscalingRequest,
     VideoRequest,
     VisionRequest,
 )
@@ -32,6 +33,7 @@ from tests.models import checkpoints_pictures, checkpoints_video, checkpoints_vi
 from tests.models.checkpoints import write_random
 from tests.models.checkpoints_letters import sung, write_wav2vec2
 from tests.models.checkpoints_sound import write_kokoro, write_vits
+from tests.models.checkpoints_upscaling import write_upscaler
 from tests.models.control import ScratchControl, heard, media_of, result_of, spec_of
 from tests.models.image import image_server
 from tests.models.sound_server import SoundServer, hears, speaks
@@ -169,6 +171,21 @@ def openai_images(ground: Ground) -> Iterator[Subject]:
         server.script = _Always([image_server.Reply(["red", "blue"])])
         spec = spec_of("openai-images", "image", source=_endpoint(server.url))
         yield _drawing(_load(spec, server.url), ground)
+
+
+@contextmanager
+def transformers_upscaler(ground: Ground) -> Iterator[Subject]:
+    def larger(width_px: int, height_px: int) -> UpscalingRequest:
+        drawing = checkpoints_vision.drawing("red", "circle").resize((width_px, height_px))
+        drawing.save(ground.folder / f"{width_px}.png")
+        return UpscalingRequest(media_of(ground.folder / f"{width_px}.png", "image/png"))
+
+    folder = write_upscaler(ground.folder / "swin2sr")
+    options = {"tile_px": 48, "overlap_px": 8}
+    spec = spec_of("transformers-upscaler", "upscaling", options=options)
+    yield Subject(
+        _load(spec, folder), larger(64, 48), larger(640, 480), larger(2200, 8), "pictures"
+    )
 
 
 def _looking(worker: Any, ground: Ground, picture: Any, task: str, other: str) -> Subject:
@@ -344,6 +361,7 @@ CASES: dict[str, Case] = {
         openai,
         diffusers,
         openai_images,
+        transformers_upscaler,
         transformers_vision,
         rapidocr,
         diffusers_video,

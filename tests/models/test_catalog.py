@@ -65,7 +65,9 @@ def test_every_profile_serves_whatever_fits_into_its_memory(catalog: Catalog) ->
             for spec in fetched_rows(catalog, name)
             if spec.memory_mb <= profile.memory_mb and not isinstance(spec.source, PathSource)
         }
-        assert fitting <= set(profile.defaults), name
+        # On a processor a resampler enlarges in a second what the models take minutes for.
+        optional = set() if name.startswith("gpu") else {Modality.UPSCALING}
+        assert fitting - optional <= set(profile.defaults), name
         for spec in catalog.of_profile(name):
             assert spec.memory_mb <= profile.memory_mb, (name, spec.id)
             assert not isinstance(spec.source, PathSource), (name, spec.id)
@@ -73,7 +75,7 @@ def test_every_profile_serves_whatever_fits_into_its_memory(catalog: Catalog) ->
 
 def test_what_a_fresh_machine_lacks_is_known(catalog: Catalog) -> None:
     missing = set(Modality) - set(catalog.profile("embedded").defaults)
-    assert missing == {Modality.IMAGE, Modality.VIDEO}
+    assert missing == {Modality.IMAGE, Modality.VIDEO, Modality.UPSCALING}
 
 
 def test_tools_are_fetched_with_every_profile(catalog: Catalog) -> None:

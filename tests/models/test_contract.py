@@ -31,6 +31,7 @@ from models.contracts import (
     Stepper,
     TextResult,
     TranscriptionResult,
+    UpscalingResult,
     VideoResult,
     VisionResult,
     dump_result,
@@ -166,6 +167,10 @@ def test_bounds_are_honoured(loaded: Loaded) -> None:
             assert clip.frames == clip.usage.amount
             assert clip.width_px % 2 == clip.height_px % 2 == 0
             assert clip.alt_text
+        case UpscalingResult(picture=picture) as larger:
+            assert picture.width_px == request.factor * larger.from_width_px
+            assert picture.height_px == request.factor * larger.from_height_px
+            assert picture.alt_text
         case SpeechResult() as speech:
             assert speech.usage.amount == len(request.text)
             assert 0 < speech.duration_s < 60

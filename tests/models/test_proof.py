@@ -24,6 +24,7 @@ CATALOG = Catalog.read(ROOT / "config")
 
 TEXT = "text/test_causal_lm.py::test_decodes_as_generate_does"
 IMAGE = "image/test_catalogue.py::test_a_row_declares_what_its_model_can_do"
+ENLARGE = "upscaling/test_super_resolution.py"
 VIDEO = "video/test_video_catalogue.py::test_a_row_declares_what_its_model_can_do"
 TALK = "vision/test_chat.py::test_decodes_as_the_library_does"
 READ = "vision/test_image_text.py"
@@ -51,6 +52,8 @@ PROOFS = {
             *("flux-schnell", "flux-dev", "own-diffusion"),
         )
     },
+    "swin2sr-real-x4": f"{ENLARGE}::test_published_weights_are_converted_once",
+    "own-upscaler": f"{ENLARGE}::test_a_model_that_doubles_doubles",
     "gpt-image": "image/test_openai_images.py::test_a_picture_is_drawn_with_previews",
     "gpt-image-sunburst": "image/test_openai_images.py::test_a_reference_is_edited",
     "rapidocr": "vision/test_rapid_ocr.py::test_reads_what_was_written[20]",

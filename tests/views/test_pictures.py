@@ -9,7 +9,6 @@ import pytest
 
 from models.catalog import Catalog
 from models.contracts import ImageRequest, Request, VideoRequest
-from models.image.pictures import open_picture, said_by
 from tests.conftest import World
 from tests.fake_pictures import colour_of
 from tests.fakes import fake_catalog, fake_model
@@ -136,32 +135,6 @@ async def test_one_of_several_pictures_is_picked_first(world: World) -> None:
     assert recipe.presentation["pictures"] == [
         [answer.channel.id, answer.id, answer.attachments[1].id]
     ]
-
-
-# ------------------------------------------------------------------ upscale
-
-
-async def test_upscale_posts_the_picture_at_twice_its_size(world: World) -> None:
-    answer = await imagine(world)
-    await world.member.click(answer, label="Upscale")
-    larger = world.messages()[-1]
-    [file] = larger.attachments
-    image = open_picture(await file.read())
-    assert image.size == (80, 60)
-    assert colour_of(await file.read()) == "red"
-    assert larger.content == "🔍 40 × 30 → 80 × 60"
-    assert file.description == "AI-generated picture: a red door"
-    assert list(world.services.spool.folder.iterdir()) == []
-    await world.member.click(larger, label="Delete")
-    assert [message.id for message in world.messages()] == [answer.id]
-
-
-async def test_what_a_picture_says_of_itself_goes_along(world: World, tmp_path: Any) -> None:
-    answer = await imagine(world)
-    await world.member.click(answer, label="Upscale")
-    file = tmp_path / "larger.png"
-    file.write_bytes(await world.messages()[-1].attachments[0].read())
-    assert "says" in said_by(file)
 
 
 # ------------------------------------------------------------------ forms

@@ -1,6 +1,6 @@
-"""Making a finished picture larger with a resampler.
+"""Making a finished picture larger with a resampler, where no model is installed for it.
 
-This module owns the enlargement. What a picture says about its making goes along.
+This module owns that enlargement. What a picture says about its making goes along.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.errors import UnsupportedOption
 from models.image.pictures import fit_bytes, open_picture, said_by
+from models.upscaling.plan import enlarged_metadata, enlarged_size
 
 FACTOR: Final = 2
-MAX_SIDE_PX: Final = 4096
+_UPSCALER: Final = "Lanczos resampler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,8 @@ def enlarge(file: Path, max_bytes: int) -> Enlarged:
     from PIL import Image
 
     image = open_picture(file)
-    width, height = image.width * FACTOR, image.height * FACTOR
-    if max(width, height) > MAX_SIDE_PX:
-        raise UnsupportedOption(
-            f"This picture has {image.width} × {image.height} pixels; up to {MAX_SIDE_PX} a side "
-            "can be made, so it stays as it is."
-        )
-    larger = image.resize((width, height), Image.Resampling.LANCZOS)
-    data, content_type = fit_bytes(larger, max_bytes, said_by(file))
+    size = enlarged_size(image.size, FACTOR)
+    metadata = enlarged_metadata(said_by(file), _UPSCALER, image.size, {"factor": FACTOR})
+    larger = image.resize(size, Image.Resampling.LANCZOS)
+    data, content_type = fit_bytes(larger, max_bytes, metadata)
     return Enlarged(data, content_type, image.size, larger.size)

@@ -1,0 +1,1 @@
+"""Making finished pictures larger: a resampler, and models that do it better."""
