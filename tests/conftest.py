@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import discord
+import psutil
 import pytest
 from discord.webhook.async_ import async_context
 
@@ -109,6 +110,17 @@ class World:
 async def whole(attachment: discord.Attachment) -> AsyncGenerator[bytes, None]:
     """Yield an attachment of the simulated Discord, which no server holds."""
     yield await attachment.read()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connections() -> Iterator[None]:
+    """Name the file of tests that leaves a connection open.
+
+    Dropped, it would fail whatever test runs when the garbage is collected.
+    """
+    yield
+    left = psutil.Process().net_connections("tcp")
+    assert not left, f"somebody was not closed: {left}"
 
 
 @pytest.fixture(autouse=True)
