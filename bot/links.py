@@ -106,6 +106,10 @@ class LinkService:
         self._limits = limits
         self._spool = spool
         self._internet = internet
+        self._headers = {
+            "Accept-Encoding": "identity",
+            "User-Agent": f"Sextant/{version('sextant-bot')} (Discord bot; opens members' links)",
+        }
 
     def read(self, text: str) -> Link:
         """Return what a member typed as a link that may be opened. Looks into memory alone.
@@ -151,7 +155,7 @@ class LinkService:
                     connector=self._internet.connector(),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,
-                    headers=_headers(),
+                    headers=self._headers,
                 ) as session,
                 await self._follow(session, link) as response,
             ):
@@ -192,13 +196,6 @@ class LinkService:
             return self.read(str(link.url.join(URL(location))))
         except (ValueError, InvalidMedia, UnsupportedOption):
             raise InvalidMedia(_LEADS_AWAY) from None
-
-
-def _headers() -> dict[str, str]:
-    return {
-        "Accept-Encoding": "identity",
-        "User-Agent": f"Sextant/{version('sextant-bot')} (Discord bot; opens links for members)",
-    }
 
 
 def _require_file(response: aiohttp.ClientResponse) -> None:

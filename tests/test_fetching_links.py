@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -365,6 +366,23 @@ async def test_the_time_is_one_for_all_redirects(
     server.answers = {f"/{n}": later(f"/{n + 1}") for n in range(5)}
     server.answers["/5"] = reply("200 OK", OGG)
     await refused(made, "https://files.example/0", DeadlineExceeded)
+
+
+async def test_a_name_that_nobody_answers_for_is_given_up(
+    spool: Spool, server: Server, names: Names
+) -> None:
+    given_up = threading.Event()
+
+    def stuck(host: str, port: int) -> list[tuple[Any, ...]]:
+        given_up.wait(20)
+        return names(host, port)
+
+    internet = PublicInternet(stuck, lambda _: True)
+    made = LinkService(LinkSettings(sites="any", timeout_s=0.3), MediaSettings(), spool, internet)
+    assert "too slow" in await refused(made, "https://files.example/a", DeadlineExceeded)
+    given_up.set()
+    internet.close()
+    assert server.connections == 0
 
 
 async def test_slow_servers_leave_the_threads_of_the_bot_free(

@@ -16,7 +16,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.internet import Lookup, PublicInternet, is_allowed, is_near, is_public
+from bot.internet import (
+    Lookup,
+    NotPublic,
+    PublicInternet,
+    is_allowed,
+    is_near,
+    is_public,
+    look_up,
+)
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "162.159.135.233", "223.255.255.254", "2606:4700::6810:84e5"]
 NOT_PUBLIC = [
@@ -149,10 +157,10 @@ def answers(*addresses: str) -> Lookup:
     return lookup
 
 
-async def resolved(lookup: Lookup) -> list[str]:
+async def resolved(lookup: Lookup, name: str = "files.example") -> list[str]:
     internet = PublicInternet(lookup, allowed=is_public)
     try:
-        found = await internet.connector()._resolver.resolve("files.example", 443)
+        found = await internet.connector()._resolver.resolve(name, 443)
     finally:
         internet.close()
     return [one["host"] for one in found]
@@ -166,7 +174,7 @@ async def test_all_addresses_of_a_public_name_are_used() -> None:
     "addresses", [[], ["127.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["fd00:ec2::254", "8.8.8.8"]]
 )
 async def test_one_address_that_is_not_public_spoils_the_name(addresses: list[str]) -> None:
-    with pytest.raises(OSError, match=r"^$"):
+    with pytest.raises(NotPublic):
         await resolved(answers(*addresses))
 
 
@@ -180,6 +188,12 @@ def test_no_answer_brings_in_what_is_not_global(addresses: list[Any]) -> None:
         return
     assert found
     assert all(ipaddress.ip_address(one).is_global for one in found)
+
+
+async def test_the_system_is_asked_for_the_addresses() -> None:
+    with pytest.raises(NotPublic):
+        await resolved(look_up, "127.0.0.1")
+    assert look_up("127.0.0.1", 443)[0][4] == ("127.0.0.1", 443)
 
 
 async def test_a_slow_name_keeps_nobody_else_waiting() -> None:
