@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from bot.delivery.intake import settings_channel
 from bot.services.addressing import Addressing, asked_about, from_person, replied_to, spoken_to
-from bot.services.choices import choices, model_options
+from bot.services.choices import LANGUAGES, choices, language_options, model_options
 from bot.services.given import given
 from bot.services.pictures import (
     MOST_PICTURES,
@@ -29,7 +29,13 @@ from bot.services.texts import is_blank
 from bot.views.base import TOO_OLD
 from models.catalog import ModelSpec
 from models.contracts import Modality, VisionRequest
-from models.errors import EmptyInput, InvalidMedia, InvalidRequest, UnsupportedOption
+from models.errors import (
+    EmptyInput,
+    HandlerError,
+    InvalidMedia,
+    InvalidRequest,
+    UnsupportedOption,
+)
 
 if TYPE_CHECKING:
     from bot.client import Sextant
@@ -73,6 +79,8 @@ class Vision(commands.Cog):
         task: Task | None = None,
         question: app_commands.Range[str, 1, 2000] | None = None,
         layout: bool = False,
+        language: app_commands.Range[str, 1, 20] | None = None,
+        private: bool = False,
         picture_2: discord.Attachment | None = None,
         picture_3: discord.Attachment | None = None,
         picture_4: discord.Attachment | None = None,
@@ -86,15 +94,16 @@ class Vision(commands.Cog):
             task: A sentence, several, alt text, the text in it (ocr), or the answer to a question.
             question: What you want to know about it.
             layout: With ocr: keep columns and the places of lines.
+            language: With ocr: which language the text is in. Helps with small or unclear letters.
+            private: Only you see the answer.
             picture_2: Another picture.
             picture_3: Another picture.
             picture_4: Another picture.
             model: Which model looks. /models tells more about each.
         """
-        wanted = _task(task, question, layout=layout)
+        wanted = _task(task, question, read=layout or language is not None)
         spec, wanted = self._model(interaction, wanted, model)
-        if layout and "layout" not in spec.capabilities:
-            raise UnsupportedOption(f"{spec.name} can't keep the layout. Pick another model.")
+        _require_reader(spec, language, layout=layout)
         sent = (picture, picture_2, picture_3, picture_4)
         files = given(self._services, interaction, url, *sent)
         if not files:
@@ -107,11 +116,17 @@ class Vision(commands.Cog):
                 task=wanted,
                 question=question or "",
                 layout=layout,
+                languages=(language,) if language else (),
                 copies=True,  # what a command brings along, nobody sees otherwise
             )
 
         await self._services.intake.from_interaction(
-            interaction, build, model=spec, purpose="describe", presentation={}
+            interaction,
+            build,
+            model=spec,
+            purpose="describe",
+            presentation={},
+            ephemeral=private,
         )
 
     @describe.autocomplete("model")
@@ -119,6 +134,16 @@ class Vision(commands.Cog):
         self, interaction: discord.Interaction, current: str
     ) -> list[app_commands.Choice[str]]:
         return choices(model_options(self._services, Modality.VISION), current)
+
+    @describe.autocomplete("language")
+    async def _complete_language(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[app_commands.Choice[str]]:
+        try:
+            spec, _ = self._model(interaction, "ocr", interaction.namespace.model)
+        except HandlerError:  # the command itself tells what is wrong
+            return []
+        return choices(language_options(spec.languages or LANGUAGES), current)
 
     async def _describe_message(
         self, interaction: discord.Interaction, message: discord.Message
@@ -204,18 +229,28 @@ class Vision(commands.Cog):
         return spec, task
 
 
-def _task(task: Task | None, question: str | None, *, layout: bool) -> Task | None:
+def _task(task: Task | None, question: str | None, *, read: bool) -> Task | None:
+    """Return what is wanted, as far as the options say; ``read`` if some are about text."""
     if question is not None:
-        if task not in (None, "question"):
+        if task not in (None, "question") or read:
             raise InvalidRequest("A question goes with the task `question` alone.")
         if is_blank(question):
             raise EmptyInput("There is no question in that.")
         return "question"
     if task == "question":
         raise EmptyInput("Which question should be answered? Put it into `question`.")
-    if layout and task not in (None, "ocr"):
-        raise InvalidRequest("Only the text of a picture (`ocr`) has a layout to keep.")
-    return "ocr" if layout else task
+    if read and task not in (None, "ocr"):
+        raise InvalidRequest("Only the text of a picture (`ocr`) has a layout and a language.")
+    return "ocr" if read else task
+
+
+def _require_reader(spec: ModelSpec, language: str | None, *, layout: bool) -> None:
+    if layout and "layout" not in spec.capabilities:
+        raise UnsupportedOption(f"{spec.name} can't keep the layout. Pick another model.")
+    if language is not None and spec.languages and language not in spec.languages:
+        raise UnsupportedOption(
+            f"{spec.name} can't read “{language}”. Pick a language from the list, or another model."
+        )
 
 
 def _require_able(spec: ModelSpec, task: str) -> None:

@@ -104,16 +104,31 @@ async def looking_at(services: Services, files: Sequence[Given], **fields: Any) 
 
 
 async def reading_again(
-    services: Services, client: discord.Client, request: Request, kept: object
+    services: Services,
+    client: discord.Client,
+    request: Request,
+    kept: object,
+    answer: discord.Message | None = None,
 ) -> Request:
     """Return a stored request with the files that it reads fetched again.
+
+    Args:
+        services: What the bot is made of.
+        client: Finds messages.
+        request: The request.
+        kept: Where its files are, if they have a place of their own.
+        answer: What shows them otherwise. It may be one that only its member sees, and that
+            nobody can fetch again.
 
     Raises:
         InvalidMedia: They are gone.
     """
     if not files_of(request):
         return request
-    return with_files(request, await fetched(services, await pointed_at(client, kept)))
+    files = pictures(answer) if answer is not None and not kept else await pointed_at(client, kept)
+    if len(files) != len(files_of(request)):
+        raise InvalidMedia(_GONE)
+    return with_files(request, await fetched(services, files))
 
 
 def _is_picture(file: discord.Attachment) -> bool:

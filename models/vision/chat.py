@@ -64,6 +64,8 @@ class Talker:
             InputTooLong: Picture and question do not fit into the model's context.
         """
         prompt, most = _PROMPTS.get(request.task, (request.question.strip(), 4096))
+        if request.task == "ocr" and request.languages:
+            prompt += f" Languages (BCP 47) of the text: {', '.join(request.languages)}"
         with translated(BackendError):
             inputs = self._inputs(picture, prompt)
         room = self._context_tokens - int(inputs["input_ids"].shape[1])

@@ -54,7 +54,7 @@ class PageReader:
         finder, reader = self._models
         strips = finder.find(picture)
         found: dict[int, tuple[str, float]] = {}
-        for some in reader.read(strips):
+        for some in reader.read(strips, request.languages):
             if control.cancelled:
                 return None
             found |= some

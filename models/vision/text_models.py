@@ -10,12 +10,13 @@ Source: https://github.com/RapidAI/RapidOCR
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from models.errors import ModelLoadFailed, OutOfMemory, failure_of
+from models.vision.alphabets import possible
 from models.vision.lines import Point, Span
 
 if TYPE_CHECKING:
@@ -126,16 +127,25 @@ class TextReader:
 
         self._input = TextRecInput
         self._recognizer = _loaded(TextRecognizer, "Rec", folder / READER, threads)
+        self._narrowing = _Narrowing(self._recognizer.postprocess_op)
+        self._recognizer.postprocess_op = self._narrowing
 
-    def read(self, strips: Sequence[Strip]) -> Iterator[dict[int, tuple[str, float]]]:
+    def read(
+        self, strips: Sequence[Strip], languages: Collection[str] = ()
+    ) -> Iterator[dict[int, tuple[str, float]]]:
         """Read lines, some at a time: text and confidence by the index of the line.
 
         Text that the model is not sure of is empty.
+
+        Args:
+            strips: The lines.
+            languages: BCP 47 codes; none leaves it to the model.
 
         Raises:
             BackendError: The library failed.
             OutOfMemory: There is no room for it.
         """
+        self._narrowing.to(languages)
         shapes = [strip.pixels.shape for strip in strips]
         alike = sorted(range(len(strips)), key=lambda i: shapes[i][1] / shapes[i][0])
         for start in range(0, len(alike), BATCH):
@@ -149,6 +159,27 @@ class TextReader:
                 index: (text.strip() if score >= _SURE else "", float(score))
                 for index, text, score in zip(indices, read.txts, read.scores, strict=True)
             }
+
+
+class _Narrowing:
+    """Turns the model's likelihoods into text, with letters of other languages left out."""
+
+    def __init__(self, decode: Any) -> None:
+        self._decode = decode
+        self._possible: NDArray[np.float32] | None = None
+
+    def to(self, languages: Collection[str]) -> None:
+        """Take the letters of some languages alone; of all of them where none is named."""
+        import numpy as np
+
+        self._possible = (
+            np.array(possible(self._decode.character, languages), np.float32) if languages else None
+        )
+
+    def __call__(self, likelihoods: Any, *args: Any, **options: Any) -> Any:
+        if self._possible is not None:
+            likelihoods = likelihoods * self._possible
+        return self._decode(likelihoods, *args, **options)
 
 
 def bundled_folder() -> Path:

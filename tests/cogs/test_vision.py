@@ -18,7 +18,7 @@ def catalog() -> Catalog:
     return fake_catalog(
         fake_model("fake-text"),
         fake_model("eyes", "vision", capabilities=EYES),
-        fake_model("reader", "vision", capabilities={"ocr", "layout"}),
+        fake_model("reader", "vision", capabilities={"ocr", "layout"}, languages=("en", "de")),
     )
 
 
@@ -95,9 +95,12 @@ async def test_several_pictures_are_answered_in_their_order(world: World) -> Non
         ({"question": "\u200b"}, "no question"),
         ({"task": "ocr", "question": "what?"}, "task `question` alone"),
         ({"task": "caption", "layout": True}, "has a layout"),
+        ({"task": "caption", "language": "de"}, "a layout and a language"),
+        ({"question": "what?", "language": "de"}, "task `question` alone"),
+        ({"language": "ru"}, "Reader can't read “ru”"),
         ({"model": "eyes", "task": "ocr"}, "can't read text in pictures"),
         ({"model": "reader", "question": "what?"}, "can't answer questions"),
-        ({"model": "fake-text"}, "is a text model"),
+        ({"model": "fake-text"}, "is no vision model"),
     ],
 )
 async def test_what_cannot_be_is_refused_privately(
@@ -126,6 +129,56 @@ class TestReaderAlone:
     ) -> None:
         await describe(world, picture("red", says=PAGE))
         assert "> Chapter one" in world.messages()[0].content
+
+
+@pytest.mark.parametrize("read", [{"task": "ocr"}, {}])
+async def test_the_language_reaches_the_reader(world: World, read: dict[str, str]) -> None:
+    await describe(world, picture("red", says=PAGE), language="de", **read)
+    assert "> Chapter one" in world.messages()[0].content
+    request = await asked(world)
+    assert (request.task, request.languages) == ("ocr", ("de",))
+
+
+async def test_the_languages_of_the_reader_are_offered(world: World) -> None:
+    offered = await world.member.autocomplete(world.channel, "describe", "language", "e")
+    assert [(choice["name"], choice["value"]) for choice in offered] == [
+        ("English (en)", "en"),
+        ("German (de)", "de"),
+    ]
+
+
+# ------------------------------------------------------------------ private descriptions
+
+
+async def test_a_private_description_is_seen_by_nobody_else(world: World) -> None:
+    answer = (await describe(world, picture("red"), private=True)).response
+    assert answer.ephemeral
+    assert answer.content == "👁️ A red picture (caption)."
+    assert colour_of(await answer.attachments[0].read()) == "red"
+    assert labels(world.messages()[-1]) == ["Again", "Ask about it"]
+    assert world.messages(world.stranger) == []
+
+
+async def test_what_follows_a_private_description_is_private_too(world: World) -> None:
+    answer = (await describe(world, picture("red"), private=True)).response
+    again = (await world.member.click(answer, label="Again")).response
+    form = await world.member.click(again, label="Ask about it")
+    said = (await world.member.submit_modal(form, {"prompt": "Which colour?"})).response
+    assert said.content.endswith("Which colour? It is red.")
+    form = await world.member.click(said, label="Ask about it")
+    more = (await world.member.submit_modal(form, {"prompt": "Sure?"})).response
+    assert more.content.endswith("Sure? It is red.")
+    assert all(one.ephemeral for one in (again, said, more))
+    assert world.messages(world.stranger) == []
+
+
+async def test_a_private_description_that_comes_too_late_is_told_directly(world: World) -> None:
+    world.env.inject_error("PATCH", "/webhooks/*/*/messages/*", status=401, code=50027, times=None)
+    await describe(world, picture("red"), private=True)
+    assert world.messages(world.stranger) == []
+    [told] = world.direct()
+    assert "A red picture" in told.content
+    assert colour_of(await told.attachments[0].read()) == "red"
 
 
 # ------------------------------------------------------------------ the right-click menu

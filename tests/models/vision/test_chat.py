@@ -97,6 +97,18 @@ def test_picture_and_question_count_and_nothing_else(
     assert {first} != {ask("red", question) for question in others}
 
 
+@pytest.mark.parametrize("handler", ["smolvlm"], indirect=True)
+def test_the_language_of_the_text_is_told_to_the_model(
+    handler: VisionHandler, media: MakeMedia, control: ScratchControl
+) -> None:
+    def read(*languages: str) -> str:
+        request = VisionRequest((media(drawing("red", "square")),), "ocr", languages=languages)
+        return answer_of(list(handler.run(request, control)))
+
+    assert read() == read()
+    assert read() != read("de")
+
+
 def test_text_is_told_as_it_comes(
     talker: Talker,
     spec: MakeSpec,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import shutil
 import socket
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFont
@@ -22,6 +24,7 @@ from models.contracts import (
     VisionResult,
 )
 from models.errors import BackendError, ModelLoadFailed, UnsupportedOption
+from models.vision.alphabets import ALPHABETS, known
 from models.vision.handler import VisionHandler
 from models.vision.rapid_ocr import load
 from models.vision.text_models import READER
@@ -88,7 +91,7 @@ def read(
 ) -> Callable[..., PictureText]:
     """Return a function: picture -> what stands in it."""
 
-    def read(picture: Image.Image, **options: bool) -> PictureText:
+    def read(picture: Image.Image, **options: Any) -> PictureText:
         result = result_of(handler.run(VisionRequest((media(picture),), "ocr", **options), control))
         assert isinstance(result, VisionResult)
         return result.answers[0]
@@ -207,6 +210,64 @@ def test_several_pictures_are_answered_in_their_order(
     fractions = [event.fraction for event in events if isinstance(event, Progress)]
     assert fractions == sorted(fractions, key=lambda fraction: fraction or 0)
     assert fractions[-1] == 1
+
+
+# --------------------------------------------------------------------------- languages
+
+SENTENCES = {
+    "de": "Größer als süße Äpfel und Öl: überall Würde",
+    "fr": "Où êtes-vous né, garçon ? Très près de l'hôtel Noël",
+    "pl": "Zażółć gęślą jaźń, ćma śpi",
+    "lv": "Ģimene ļoti mīl ķiršus un ņem žēl šodien ūdeni čau",
+    "sq": "Të gjithë njerëzit lindin të lirë dhe të barabartë çdo ditë",
+    "tr": "Bütün haklar bakımından eşit doğarlar, ışık çöl gül",
+    "is": "Hver maður er frjáls og jafn öðrum að virðingu, æð ýmis úti",
+}
+
+
+def printed(text: str, size: int) -> Image.Image:
+    """Write a line in a font that has the letters of all of Europe."""
+    package = importlib.util.find_spec("matplotlib")
+    assert package is not None
+    assert package.origin is not None
+    file = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    font = ImageFont.truetype(str(file), size)
+    picture = paper(round(font.getlength(text)) + 80, size * 3)
+    ImageDraw.Draw(picture).text((40, size), text, font=font, fill="black")
+    return picture
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_reads_the_letters_of_a_language(language: str, read: Read) -> None:
+    text = SENTENCES[language]
+    said = read(printed(text, 28), languages=(language,)).text
+    assert character_error_rate(text, said) <= 0.02
+
+
+def test_a_language_rules_out_letters_of_others(read: Read) -> None:
+    text = "Größe zählt"
+    assert read(printed(text, 32)).text == text
+    assert not set("öäß") & set(read(printed(text, 32), languages=("en",)).text)
+    assert read(printed(text, 32)).text == text  # and that is over with the page
+
+
+def test_every_language_of_the_catalogue_has_its_letters_in_the_model(
+    row: tuple[ModelSpec, str], handler: VisionHandler
+) -> None:
+    reader = handler._reader._models[1]  # type: ignore[attr-defined]
+    characters = set(reader._recognizer.postprocess_op._decode.character)
+    for code in row[0].languages:
+        assert known([code])
+        assert set(ALPHABETS.get(code, "")) <= characters, code
+
+
+@pytest.mark.parametrize("language", ["ru", "vi", "ko", "ar"])
+def test_other_languages_are_refused(
+    language: str, handler: VisionHandler, media: MakeMedia, control: ScratchControl
+) -> None:
+    request = VisionRequest((media(paper()),), "ocr", languages=(language,))
+    with pytest.raises(UnsupportedOption, match=f"can't read the language `{language}`"):
+        list(handler.run(request, control))
 
 
 def test_the_same_picture_gives_the_same_text(read: Read) -> None:
