@@ -1,93 +1,24 @@
-"""The engine with inline workers: outcomes, order, cancel, retries, residency, recovery."""
+"""The engine with inline workers: outcomes, and what is let in."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
-
 import pytest
 
-from bot.engine.job import (
-    Ended,
-    Job,
-    JobState,
-    LoadingModel,
-    Restarted,
-    Waiting,
-)
+from bot.engine.job import JobState, LoadingModel
 from bot.engine.journal import JournalUnavailable
 from bot.engine.lane import Lane
 from bot.engine.spool import Spool
 from models.catalog import Catalog
-from models.contracts import (
-    ImageRequest,
-    Modality,
-    Notice,
-    Preview,
-    Progress,
-    SpeechRequest,
-    TextDelta,
-)
+from models.contracts import ImageRequest, Modality, Notice, SpeechRequest
 from models.errors import (
-    DeadlineExceeded,
-    JobCancelled,
     LimitReached,
     ModelNotInstalled,
     ModelUnavailable,
     ResourceExhausted,
     UnsupportedOption,
-    WorkerCrashed,
 )
-from tests.fakes import (
-    FakeWeights,
-    MemoryJournal,
-    Stage,
-    fake_catalog,
-    fake_engine,
-    fake_model,
-    outcome_of,
-    submission,
-)
-
-
-@pytest.fixture
-def stage(tmp_path):
-    return Stage(tmp_path)
-
-
-@pytest.fixture
-def journal():
-    return MemoryJournal()
-
-
-@pytest.fixture
-async def started(stage, journal, tmp_path):
-    """Return a function that starts an engine; all are closed at the end."""
-    engines = []
-
-    async def start(**options):
-        options.setdefault("journal", journal)
-        engine = fake_engine(stage.start_worker, tmp_path, **options)
-        engines.append(engine)
-        await engine.start()
-        return engine
-
-    yield start
-    for engine in engines:
-        await engine.close()
-
-
-async def until(condition, limit_s: float = 3.0) -> None:
-    """Let the loop turn until something holds."""
-    async with asyncio.timeout(limit_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def text_in(sights) -> str:
-    return "".join(sight.text for sight in sights if isinstance(sight, TextDelta))
-
+from tests.engine.conftest import text_in, until
+from tests.fakes import FakeWeights, fake_catalog, fake_model, outcome_of, submission
 
 # --------------------------------------------------------------------------- outcomes
 
@@ -223,6 +154,12 @@ async def test_observers_hear_after_the_commit_and_may_fail(started, journal):
     assert heard == [(job.id, JobState.DONE, True)]
 
 
+async def test_refusals_keep_their_kind_across_the_pipe(started):
+    engine = await started()
+    job = await engine.submit(submission("!refuse no"))
+    assert type((await outcome_of(engine, job)).error) is UnsupportedOption
+
+
 # --------------------------------------------------------------------------- submitting
 
 
@@ -293,347 +230,8 @@ async def test_live_jobs_are_listed_in_order_and_counted(started):
     assert {engine.place(job.id).place for job in jobs[1:]} == {1, 2}
 
 
-# --------------------------------------------------------------------------- watching
-
-
-async def test_who_waits_sees_the_place_shrink(started):
-    engine = await started()
-    jobs = [await engine.submit(submission("!sleep 0.05\nx")) for _ in range(3)]
-    sights = [sight async for sight in engine.watch(jobs[2].id)]
-    places = [sight.place for sight in sights if isinstance(sight, Waiting)]
-    assert places == sorted(places, reverse=True)
-    assert set(places) == {1, 2}
-
-
-async def test_previews_are_seen_the_last_one_late_and_none_is_kept(started, tmp_path):
-    engine = await started()
-    job = await engine.submit(submission("!preview red\n!preview blue\n!sleep 0.2\n!words 2"))
-    early = engine.watch(job.id)
-    seen = [sight async for sight in _until(early, Progress)]
-    assert [type(sight) for sight in seen].count(Preview) == 2
-    late = [sight async for sight in engine.watch(job.id)]
-    assert [sight for sight in late if isinstance(sight, Preview)] == [seen[-2]]
-    await outcome_of(engine, job)
-    await asyncio.sleep(0.05)
-    assert not list(tmp_path.glob("?" * 32))
-
-
-async def _until(watcher, kind):
-    async for sight in watcher:
-        yield sight
-        if isinstance(sight, kind):
-            return
-
-
-async def test_a_late_watcher_catches_up(started):
-    engine = await started()
-    job = await engine.submit(submission("!think hm\none two\n!progress 0.5\n!sleep 0.2\nthree"))
-    early = engine.watch(job.id)
-    async for sight in early:
-        if isinstance(sight, Progress):
-            break
-    late = [sight async for sight in engine.watch(job.id)]
-    assert late[0] == Progress("working", 0.5)
-    assert late[1:3] == [TextDelta("hm", "reasoning"), TextDelta("one two ")]
-    assert text_in(late) == "hmone two three "
-
-
-async def test_a_watcher_of_an_ended_job_sees_its_end(started):
-    engine = await started()
-    job = await engine.submit(submission("a b"))
-    outcome = await outcome_of(engine, job)
-    sights = [sight async for sight in engine.watch(job.id)]
-    assert sights[-1] == Ended(outcome)
-    assert text_in(sights) == "a b "
-
-
-async def test_an_unknown_job_has_nothing_to_see(started):
-    engine = await started()
-    assert [sight async for sight in engine.watch("unknown")] == []
-    assert await engine.cancel("unknown") is False
-
-
-async def test_a_watcher_that_left_is_forgotten(started):
-    engine = await started()
-    job = await engine.submit(submission("!sleep 0.1\na"))
-    watcher = engine.watch(job.id)
-    await anext(watcher)
-    feed = engine._feeds[job.id]
-    assert len(feed._watchers) == 1
-    del watcher
-    assert len(feed._watchers) == 0
-    await outcome_of(engine, job)
-
-
-# --------------------------------------------------------------------------- stopping
-
-
-async def test_a_waiting_job_is_cancelled_at_once(started, journal):
-    engine = await started()
-    await engine.submit(submission("!sleep 5"))
-    waiting = await engine.submit(submission("never"))
-    assert await engine.cancel(waiting.id) is True
-    outcome = journal.outcomes[waiting.id]
-    assert (outcome.state, outcome.error.kind) == (JobState.CANCELLED, "cancelled")
-    assert waiting.attempt == 0
-    assert await engine.cancel(waiting.id) is False
-
-
-async def test_a_running_job_stops_at_the_next_step_and_keeps_its_text(started, stage):
-    engine = await started()
-    job = await engine.submit(submission("!delay 0.02\n!words 1000"))
-    async for sight in engine.watch(job.id):
-        if isinstance(sight, TextDelta):
-            break
-    assert await engine.cancel(job.id) is True
-    outcome = await outcome_of(engine, job)
-    assert (outcome.state, type(outcome.error)) == (JobState.CANCELLED, JobCancelled)
-    assert outcome.partial_text.startswith("word0 ")
-    assert len(outcome.partial_text.split()) < 20
-    following = await engine.submit(submission("fine"))
-    assert (await outcome_of(engine, following)).state is JobState.DONE
-    assert len(stage.ports) == 1, "the worker survived"
-
-
-async def test_a_job_whose_model_loads_is_cancelled_at_once_and_the_load_goes_on(started, stage):
-    slow = fake_model(options={"load": "!sleep 0.6"})
-    engine = await started(catalog=fake_catalog(slow))
-    job = await engine.submit(submission("a"))
-    began = time.monotonic()
-    await engine.cancel(job.id)
-    assert (await outcome_of(engine, job)).state is JobState.CANCELLED
-    assert time.monotonic() - began < 0.5
-    following = await engine.submit(submission("b"))
-    sights = [sight async for sight in engine.watch(following.id)]
-    assert not any(isinstance(sight, LoadingModel) for sight in sights)
-    assert sights[-1].outcome.state is JobState.DONE
-    assert len(stage.ports) == 1
-
-
-async def test_a_worker_that_ignores_a_cancel_is_ended(started, stage):
-    engine = await started(cancel_grace_s=0.05)
-    job = await engine.submit(submission("before\n!hang"))
-    await until(lambda: "before" in engine._feeds[job.id].answer)
-    await engine.cancel(job.id)
-    outcome = await outcome_of(engine, job)
-    assert (outcome.state, outcome.partial_text) == (JobState.CANCELLED, "before ")
-    following = await engine.submit(submission("fine"))
-    assert (await outcome_of(engine, following)).state is JobState.DONE
-    assert len(stage.ports) == 2
-
-
-@pytest.mark.parametrize(
-    ("prompt", "deadline"),
-    [("!hang", "first_event_deadline_s"), ("word\n!hang", "event_gap_deadline_s")],
-)
-async def test_a_job_that_hangs_misses_its_deadline(started, stage, prompt, deadline):
-    engine = await started(cancel_grace_s=0.05, **{deadline: 0.1})
-    job = await engine.submit(submission(prompt))
-    outcome = await outcome_of(engine, job)
-    assert (outcome.state, type(outcome.error)) == (JobState.EXPIRED, DeadlineExceeded)
-    assert job.attempt == 1
-    following = await engine.submit(submission("fine"))
-    assert (await outcome_of(engine, following)).state is JobState.DONE
-
-
-async def test_events_push_the_deadline_on(started):
-    engine = await started(event_gap_deadline_s=0.15)
-    job = await engine.submit(submission("!delay 0.05\n!words 8"))
-    assert (await outcome_of(engine, job)).state is JobState.DONE
-
-
-async def test_a_load_that_hangs_misses_its_deadline(started):
-    stuck = fake_model("stuck", options={"load": "!hang"})
-    engine = await started(catalog=fake_catalog(fake_model(), stuck), load_deadline_s=0.1)
-    outcome = await outcome_of(engine, await engine.submit(submission("a", "stuck")))
-    assert outcome.state is JobState.EXPIRED
-    assert "took longer than 0 seconds to load" in outcome.error.user_message
-    outcome = await outcome_of(engine, await engine.submit(submission("b")))
-    assert outcome.state is JobState.DONE
-
-
-# --------------------------------------------------------------------------- crashes
-
-
-async def test_a_job_that_crashes_its_worker_is_tried_once_more(started, stage, journal):
-    engine = await started()
-    job = await engine.submit(submission("lost words\n!crash"))
-    sights = [sight async for sight in engine.watch(job.id)]
-    assert isinstance(sights[-1].outcome.error, WorkerCrashed)
-    assert job.attempt == 2
-    assert len(stage.ports) == 2
-    assert Restarted(2) in sights
-    assert text_in(sights[sights.index(Restarted(2)) :]) == "lost words "
-    assert [method for method, _ in journal.calls] == [
-        "create",
-        "started",
-        "requeued",
-        "started",
-        "finished",
-    ]
-
-
-async def test_a_crash_that_does_not_repeat_costs_nothing(started, stage):
-    engine = await started()
-    job = await engine.submit(submission("!sleep 0.1\nanswer"))
-    await until(lambda: stage.ports and job.state is JobState.RUNNING)
-    await stage.ports[0].kill()
-    outcome = await outcome_of(engine, job)
-    assert (outcome.state, outcome.result.text) == (JobState.DONE, "answer")
-    assert job.attempt == 2
-
-
-async def test_a_crash_while_loading_counts_for_the_job_that_loads(started):
-    fatal = fake_model("fatal", options={"load": "!crash"})
-    engine = await started(catalog=fake_catalog(fake_model(), fatal))
-    job = await engine.submit(submission("a", "fatal"))
-    assert isinstance((await outcome_of(engine, job)).error, WorkerCrashed)
-    assert job.attempt == 2
-
-
-async def test_neighbours_of_a_crash_all_finish_and_the_culprit_is_found(started):
-    batch = fake_model(options={"slots": 4})
-    engine = await started(catalog=fake_catalog(batch))
-    await outcome_of(engine, await engine.submit(submission("load the model")))
-    good = [await engine.submit(submission("!delay 0.01\n!words 30")) for _ in range(3)]
-    culprit = await engine.submit(submission("!delay 0.01\na b c\n!crash"))
-    assert isinstance((await outcome_of(engine, culprit)).error, WorkerCrashed)
-    assert culprit.attempt == 3, "in company, alone, and its one retry"
-    for job in good:
-        assert (await outcome_of(engine, job)).state is JobState.DONE
-        assert job.attempt <= 2
-
-
-async def test_neighbours_of_a_job_that_hangs_run_again(started):
-    batch = fake_model(options={"slots": 2})
-    engine = await started(catalog=fake_catalog(batch), cancel_grace_s=0.05)
-    await outcome_of(engine, await engine.submit(submission("load the model")))
-    good = await engine.submit(submission("!delay 0.01\n!words 20"))
-    bad = await engine.submit(submission("a\n!hang"))
-    await until(lambda: engine._feeds[bad.id].answer)
-    await engine.cancel(bad.id)
-    assert (await outcome_of(engine, bad)).state is JobState.CANCELLED
-    assert (await outcome_of(engine, good)).state is JobState.DONE
-    assert not engine._crashed
-
-
-# --------------------------------------------------------------------------- residency
-
-
-async def test_models_share_a_worker_until_memory_is_short(started, stage):
-    models = [fake_model(name, memory_mb=400) for name in ("one", "two", "three")]
-    engine = await started(catalog=fake_catalog(*models), memory_mb=900)
-    lane = engine._fleet.residency.lanes[0]
-    for name in ("one", "two"):
-        await outcome_of(engine, await engine.submit(submission("a", name)))
-    assert set(lane.residents) == {"one", "two"}
-    await outcome_of(engine, await engine.submit(submission("a", "three")))
-    assert set(lane.residents) == {"two", "three"}
-    assert len(stage.ports) == 1
-
-
-async def test_a_worker_without_a_model_is_ended_and_started_again(started, stage):
-    models = [fake_model(name, memory_mb=600) for name in ("one", "two")]
-    engine = await started(catalog=fake_catalog(*models), memory_mb=1000)
-    for name in ("one", "two"):
-        await outcome_of(engine, await engine.submit(submission("a", name)))
-    lane = engine._fleet.residency.lanes[0]
-    assert set(lane.residents) == {"two"}
-    assert len(stage.ports) == 2
-
-
-async def test_an_idle_model_is_freed(started, stage):
-    engine = await started(idle_unload_s=0.05)
-    await outcome_of(engine, await engine.submit(submission("a")))
-    lane = engine._fleet.residency.lanes[0]
-    assert lane.residents
-    await until(lambda: not lane.residents and not lane.changing)
-    await outcome_of(engine, await engine.submit(submission("b")))
-    assert len(stage.ports) == 2
-
-
-async def test_two_lanes_work_side_by_side(started, stage):
-    engine = await started(lanes=2)
-    began = time.monotonic()
-    jobs = [await engine.submit(submission("!sleep 0.5\na")) for _ in range(2)]
-    for job in jobs:
-        assert (await outcome_of(engine, job)).state is JobState.DONE
-    assert time.monotonic() - began < 0.95
-    assert len(stage.ports) == 2
-
-
 async def test_modalities_are_told_apart(started):
     engine = await started()
     job = await engine.submit(submission(SpeechRequest("hi"), "fake-speech"))
     assert job.modality is Modality.SPEECH
     await outcome_of(engine, job)
-
-
-# --------------------------------------------------------------------------- restarts
-
-
-async def test_what_was_unfinished_runs_after_a_restart(started, journal):
-    waiting = Job("waiting000000000", submission("first"))
-    running = Job("running000000000", submission("second"), JobState.RUNNING, attempt=1)
-    gone = Job("gone000000000000", submission("third", "removed-model"))
-    journal.rows = {job.id: job for job in (waiting, running, gone)}
-    engine = await started()
-    sights = [sight async for sight in engine.watch(running.id)]
-    assert sights[-1].outcome.result.text == "second"
-    assert Restarted(2) in sights
-    assert (await outcome_of(engine, waiting)).state is JobState.DONE
-    assert isinstance((await outcome_of(engine, gone)).error, ModelUnavailable)
-
-
-async def test_a_start_clears_the_spool_of_orphans(started, journal, tmp_path, monkeypatch):
-    spool = Spool(tmp_path)
-    kept = spool.store(b"x", "a", "text/plain")
-    spool.store(b"y", "orphan", "text/plain")
-
-    async def media_in_use():
-        return {kept.path}
-
-    monkeypatch.setattr(journal, "media_in_use", media_in_use)
-    await started()
-    assert [file.name for file in tmp_path.iterdir()] == [kept.path]
-
-
-async def test_a_drain_lets_running_jobs_end_and_keeps_the_others(started, journal):
-    engine = await started()
-    running = await engine.submit(submission("!sleep 0.1\ndone"))
-    waiting = await engine.submit(submission("later"))
-    await engine.drain()
-    assert journal.outcomes[running.id].state is JobState.DONE
-    assert waiting.state is JobState.QUEUED
-    with pytest.raises(LimitReached, match="restart"):
-        await engine.submit(submission("too late"))
-    await engine.close()
-    assert await journal.unfinished() == [waiting]
-
-
-async def test_a_drain_does_not_wait_for_ever(started, journal):
-    engine = await started(drain_s=0.05)
-    endless = await engine.submit(submission("!hang"))
-    await until(lambda: endless.state is JobState.RUNNING)
-    began = time.monotonic()
-    await engine.drain()
-    await engine.close()
-    assert time.monotonic() - began < 1.0
-    assert await journal.unfinished() == [endless]
-
-
-async def test_closing_leaves_no_task(started):
-    engine = await started()
-    for prompt in ("!hang", "a", "b"):
-        await engine.submit(submission(prompt))
-    await asyncio.sleep(0.05)
-    await engine.close()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_refusals_keep_their_kind_across_the_pipe(started):
-    engine = await started()
-    job = await engine.submit(submission("!refuse no"))
-    assert type((await outcome_of(engine, job)).error) is UnsupportedOption
