@@ -42,6 +42,7 @@ from bot.services.admission import Admission
 from bot.services.container import Services
 from bot.services.dropped import Dropped
 from bot.services.house_rules import HouseRules
+from bot.services.kept_pictures import KeptPictures
 from bot.services.memory import Memory, remember_answer
 from bot.services.next_steps import NextSteps
 from bot.services.privacy import Privacy
@@ -190,7 +191,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     server_settings = ServerSettings(SettingRepository(database), catalog)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
     memory = Memory(TurnRepository(database), outbox.siblings)
-    recipes = RecipeService(RecipeRepository(database), days=settings.privacy.recipe_days)
+    recipes = _recipes(ground)
     admission = Admission(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
@@ -229,6 +230,13 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         dropped=Dropped(instance, admission),
         next_steps=ground.next_steps,
     )
+
+
+def _recipes(ground: _Ground) -> RecipeService:
+    settings, days = ground.settings, ground.settings.privacy.recipe_days
+    most_mb = settings.privacy.kept_pictures_mb
+    pictures = KeptPictures(settings.kept_dir, ground.spool, days=days, mb_per_member=most_mb)
+    return RecipeService(RecipeRepository(ground.database), pictures, days=days)
 
 
 async def _begin(app: App, stack: AsyncExitStack) -> None:

@@ -94,10 +94,16 @@ class LinkSettings(_Group):
 
 
 class PrivacySettings(_Group):
-    """How long things are kept, in days."""
+    """How long things are kept, in days.
+
+    Attributes:
+        kept_pictures_mb: Pictures that one member uploaded for buttons to use again, in MiB; as
+            long as the buttons work, and the oldest go first.
+    """
 
     memory_days: Annotated[int, Field(ge=0)] = 30
     recipe_days: Annotated[int, Field(ge=0)] = 30
+    kept_pictures_mb: Annotated[int, Field(ge=0)] = 50
     job_days: Annotated[int, Field(ge=1)] = 365
 
 
@@ -144,6 +150,11 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """Folder of inputs and outputs under way."""
         return self.data_dir / "spool"
+
+    @property
+    def kept_dir(self) -> Path:
+        """Folder of uploaded pictures that buttons use again."""
+        return self.data_dir / "kept"
 
     @property
     def models_dir(self) -> Path:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from bot.client import Sextant
 
 _CONFIRM_TIMEOUT_S = 120.0
+_MOST_FILES = 10
 
 
 class PrivacyCog(commands.GroupCog, name="privacy"):
@@ -41,10 +44,11 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
             "**What I keep about you**",
             f"- {kept.turns} messages of conversations with me, for {days.memory_days} days or "
             "until you delete them",
-            f"- {kept.recipes} buttons with what you asked, for {days.recipe_days} days",
+            f"- {kept.recipes} buttons with what you asked, and {kept.pictures} pictures that you "
+            f"uploaded for them, for {days.recipe_days} days",
             f"- {kept.jobs} rows of the usage log (what kind, when, how long; no text), for "
             f"{days.job_days} days",
-            "Files are deleted when their job has ended. Prompts are not logged, and nothing "
+            "Other files are deleted when their job has ended. Prompts are not logged, and nothing "
             "is used to train anything.",
             "If you manage a server, the record of who changed its settings belongs to the server.",
             "`/privacy export` sends you all of it, `/privacy delete` deletes it.",
@@ -66,6 +70,10 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
             return
         file = discord.File(io.BytesIO(data), filename="your-data.json")
         await reply(interaction, "This is everything that I keep about you.", file=file)
+        for files in _batches(await self._services.privacy.pictures(interaction.user.id), limit):
+            await interaction.followup.send(
+                "Pictures that you uploaded:", files=files, ephemeral=True
+            )
 
     @app_commands.command()
     async def delete(self, interaction: discord.Interaction) -> None:
@@ -118,10 +126,25 @@ class Confirm(discord.ui.View):
         await interaction.response.edit_message(content="Nothing was deleted.", view=None)
 
 
+def _batches(pictures: list[tuple[str, Path]], limit: int) -> Iterator[list[discord.File]]:
+    """Yield files in groups that fit into one message each."""
+    batch: list[discord.File] = []
+    room = limit
+    for name, path in pictures:
+        size = path.stat().st_size
+        if batch and (size > room or len(batch) == _MOST_FILES):
+            yield batch
+            batch, room = [], limit
+        batch.append(discord.File(path, filename=name))
+        room -= size
+    if batch:
+        yield batch
+
+
 def _said(deleted: Kept) -> str:
     return (
         f"Deleted: {deleted.turns} messages of conversations, {deleted.recipes} buttons, "
-        f"{deleted.jobs} rows of the usage log."
+        f"{deleted.jobs} rows of the usage log, {deleted.pictures} uploaded pictures."
     )
 
 

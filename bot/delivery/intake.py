@@ -24,6 +24,7 @@ from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool, paths_in
 from bot.services.admission import Admission
 from bot.services.house_rules import HouseRules
+from bot.services.kept_pictures import KEPT
 from bot.services.recipes import Recipe, RecipeService
 from bot.tree import tell_author
 from models.catalog import ModelSpec
@@ -213,10 +214,14 @@ class Intake:
         )
 
     async def _submit(self, submission: Submission) -> Job:
+        request = self.house_rules.bound(submission.request, submission.presentation)
+        submission = replace(submission, request=request)
         recipe_id = self.recipes.id_for(submission.request, submission.source_key)
         if recipe_id:
-            kept = {**submission.presentation, "recipe": recipe_id}
-            submission = replace(submission, presentation=kept)
+            user_id, shown = submission.requester.user_id, dict(submission.presentation)
+            kept = await self.recipes.keep_files(submission.request, user_id, shown)
+            shown |= {"recipe": recipe_id, KEPT: kept}
+            submission = replace(submission, presentation=shown)
             await self.recipes.save(
                 Recipe(
                     recipe_id,

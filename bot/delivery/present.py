@@ -11,6 +11,8 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``notes``: sentences to read with the answer, such as which files were left out
 - ``pictures``: where the pictures that the request reads can be fetched again, each as channel,
   message and attachment id
+- ``kept``: under which names the pictures that the request reads are kept, where a member uploaded
+  them
 - ``negative``: what a member does not want to see, without what a style added
 - ``style``: name of the preset that a prompt was written in
 - ``offers``: what else can be done with pictures here: describe, animate

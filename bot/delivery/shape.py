@@ -57,8 +57,8 @@ def own_buttons(
 
 def can_repeat(job: Job) -> bool:
     """Return whether the files that a request reads, if any, can be fetched again."""
-    submission = job.submission
-    return not files_of(submission.request) or bool(submission.presentation.get("pictures"))
+    request, shown = job.submission.request, job.submission.presentation
+    return not files_of(request) or bool(shown.get("pictures") or shown.get("kept"))
 
 
 def text_file(filename: str, text: str, description: str) -> File:

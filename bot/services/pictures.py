@@ -6,7 +6,7 @@ This module owns the first guess, from what Discord says of a file (the bytes de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import discord
@@ -14,6 +14,7 @@ import discord
 from bot.delivery.intake import settings_channel
 from bot.services.container import Services
 from bot.services.given import Given, fetch
+from bot.services.recipes import kept_names
 from models.contracts import (
     MediaInput,
     Modality,
@@ -107,7 +108,7 @@ async def reading_again(
     services: Services,
     client: discord.Client,
     request: Request,
-    kept: object,
+    presentation: Mapping[str, object],
     answer: discord.Message | None = None,
 ) -> Request:
     """Return a stored request with the files that it reads fetched again.
@@ -116,7 +117,8 @@ async def reading_again(
         services: What the bot is made of.
         client: Finds messages.
         request: The request.
-        kept: Where its files are, if they have a place of their own.
+        presentation: How its answer was shown. It tells where its files can be fetched, or under
+            which names they are kept.
         answer: What shows them otherwise. It may be one that only its member sees, and that
             nobody can fetch again.
 
@@ -125,6 +127,9 @@ async def reading_again(
     """
     if not files_of(request):
         return request
+    kept = presentation.get(POINTERS)
+    if not kept and kept_names(presentation):
+        return with_files(request, await services.recipes.bring_files(request, presentation))
     files = pictures(answer) if answer is not None and not kept else await pointed_at(client, kept)
     if len(files) != len(files_of(request)):
         raise InvalidMedia(_GONE)

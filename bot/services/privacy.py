@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
@@ -25,11 +26,19 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How much there is of a member's: turns of conversations, buttons' recipes, usage log rows."""
+    """How much there is of a member's.
+
+    Attributes:
+        turns: Of conversations.
+        recipes: What buttons carry.
+        jobs: Rows of the usage log.
+        pictures: Uploaded, for buttons to use again.
+    """
 
     turns: int
     recipes: int
     jobs: int
+    pictures: int
 
 
 class Privacy:
@@ -56,17 +65,27 @@ class Privacy:
             turns=len(await self._memory.of_member(user_id)),
             recipes=len(await self._recipes.of_member(user_id)),
             jobs=len(await self._jobs.of_member(user_id)),
+            pictures=len(await self._recipes.pictures_of_member(user_id)),
         )
 
     async def export(self, user_id: int) -> str:
-        """Return everything that is kept about a member, as JSON. Times are Unix seconds."""
+        """Return everything that is kept about a member, as JSON. Times are Unix seconds.
+
+        What the member uploaded is named in it; ``pictures`` returns the files.
+        """
+        pictures = await self._recipes.pictures_of_member(user_id)
         everything = {
             "user_id": user_id,
             "conversations": [asdict(turn) for turn in await self._memory.of_member(user_id)],
             "buttons": [asdict(recipe) for recipe in await self._recipes.of_member(user_id)],
+            "pictures": [name for name, _ in pictures],
             "usage_log": [asdict(row) for row in await self._jobs.of_member(user_id)],
         }
         return json.dumps(everything, ensure_ascii=False, indent=2)
+
+    async def pictures(self, user_id: int) -> list[tuple[str, Path]]:
+        """Return the pictures that a member uploaded and that are kept: names and files."""
+        return await self._recipes.pictures_of_member(user_id)
 
     async def delete(self, user_id: int) -> Kept:
         """Stop a member's jobs and delete everything that belongs to them; return how much.
@@ -76,10 +95,12 @@ class Privacy:
         await self._stop_jobs(user_id)
         conversations = {turn.conversation_id for turn in await self._memory.of_member(user_id)}
         await self._outbox.delete_member(user_id)
+        pictures = len(await self._recipes.pictures_of_member(user_id))
         deleted = Kept(
             turns=await self._memory.forget_user(user_id),
             recipes=await self._recipes.delete_member(user_id),
             jobs=await self._jobs.delete_member(user_id),
+            pictures=pictures,
         )
         await self._recipes.delete_conversations(conversations)
         return deleted

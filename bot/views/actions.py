@@ -102,8 +102,7 @@ async def edit(interaction: Press, subject: Subject) -> None:
         async def build() -> Request:
             words, negative = _styled(pressed, presentation, filled)
             changed = amended(request, prompt=words, negative_prompt=negative)
-            kept = presentation.get(POINTERS)
-            return await reading_again(services, pressed.client, changed, kept)
+            return await reading_again(services, pressed.client, changed, presentation)
 
         await services.intake.from_interaction(
             pressed,

@@ -16,7 +16,7 @@ import discord
 from bot.delivery.intake import requester_of, settings_channel
 from bot.delivery.replies import reply
 from bot.engine.job import Job
-from bot.services.pictures import POINTERS, reading_again
+from bot.services.pictures import reading_again
 from bot.views.base import PersistentButton, Press, load_recipe, require_owner, services_of
 from bot.views.ids import AGAIN_TEMPLATE, DELETE_TEMPLATE, STOP_TEMPLATE
 from models.contracts import (
@@ -66,11 +66,11 @@ class AgainButton(PersistentButton, template=AGAIN_TEMPLATE):
             where,
             recipe.model_id,
         )
-        kept, request = recipe.presentation.get(POINTERS), _anew(recipe.request)
+        request, shown = _anew(recipe.request), recipe.presentation
 
         async def build() -> Request:
             return await reading_again(
-                services, interaction.client, request, kept, interaction.message
+                services, interaction.client, request, shown, interaction.message
             )
 
         await services.intake.from_interaction(

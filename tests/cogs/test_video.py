@@ -46,7 +46,7 @@ async def test_a_first_frame_finds_a_model_that_takes_it(world: World) -> None:
     [answer] = world.messages()
     assert "`camera`" in answer.content
     assert "If the reference shows a person" in answer.content
-    assert labels(answer) == ["Delete"]
+    assert labels(answer) == ["Again", "Edit prompt", "Delete"]
 
 
 async def test_the_prompt_of_a_clip_can_be_edited(world: World) -> None:

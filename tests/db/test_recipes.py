@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.engine.job import Requester
+from bot.engine.spool import Spool
+from bot.services.kept_pictures import KeptPictures
 from bot.services.recipes import Recipe, RecipeService
 from models.contracts import (
     ChatMessage,
@@ -23,8 +26,13 @@ TEXT = TextRequest(messages=(ChatMessage("user", "blue"),), seed=3)
 
 
 @pytest.fixture
-def service(database: Database) -> RecipeService:
-    return RecipeService(RecipeRepository(database), days=30)
+def pictures(tmp_path: Path) -> KeptPictures:
+    return KeptPictures(tmp_path / "kept", Spool(tmp_path), days=1, mb_per_member=1)
+
+
+@pytest.fixture
+def service(database: Database, pictures: KeptPictures) -> RecipeService:
+    return RecipeService(RecipeRepository(database), pictures, days=30)
 
 
 def recipe(
@@ -63,8 +71,10 @@ def test_what_reads_a_file_has_no_recipe(service: RecipeService) -> None:
     assert service.id_for(TranscriptionRequest(media=media), "1:transcribe") is None
 
 
-async def test_a_recipe_expires(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = RecipeService(RecipeRepository(database), days=1)
+async def test_a_recipe_expires(
+    database: Database, pictures: KeptPictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = RecipeService(RecipeRepository(database), pictures, days=1)
     await service.save(recipe("a" * 16))
     monkeypatch.setattr("bot.services.recipes.time.time", lambda: 2e9 + 86_400)
     assert await service.load("a" * 16) is None

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -11,6 +12,8 @@ from bot.db.outbox import OutboxRepository
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.engine.job import Job, JobState, Outcome, Requester
+from bot.engine.spool import Spool
+from bot.services.kept_pictures import KeptPictures
 from bot.services.memory import Memory, Turn
 from bot.services.recipes import Recipe, RecipeService
 from bot.services.retention import Retention, Swept
@@ -23,10 +26,11 @@ DAY_S = 86_400.0
 class Kept:
     """A database with something of each kind in it."""
 
-    def __init__(self, database: Database, **settings: int) -> None:
+    def __init__(self, database: Database, folder: Path, **settings: int) -> None:
         self.outbox = OutboxRepository(database)
         self.memory = Memory(TurnRepository(database), self.outbox.siblings)
-        self.recipes = RecipeService(RecipeRepository(database), days=30)
+        pictures = KeptPictures(folder / "kept", Spool(folder), days=30, mb_per_member=1)
+        self.recipes = RecipeService(RecipeRepository(database), pictures, days=30)
         self.jobs = JobRepository(database)
         self.retention = Retention(
             PrivacySettings(**settings),
@@ -48,8 +52,8 @@ class Kept:
 
 
 @pytest.fixture
-def kept(database: Database) -> Kept:
-    return Kept(database, memory_days=30, job_days=365)
+def kept(database: Database, tmp_path: Path) -> Kept:
+    return Kept(database, tmp_path, memory_days=30, job_days=365)
 
 
 async def test_only_what_is_too_old_goes(kept: Kept) -> None:
@@ -85,8 +89,10 @@ async def test_expired_recipes_and_settled_parts_go(
     assert await kept.outbox.pending("b" * 16) != []
 
 
-async def test_nothing_is_remembered_where_the_owner_wants_that(database: Database) -> None:
-    kept = Kept(database, memory_days=0)
+async def test_nothing_is_remembered_where_the_owner_wants_that(
+    database: Database, tmp_path: Path
+) -> None:
+    kept = Kept(database, tmp_path, memory_days=0)
     await kept.turn(1, days_old=0.001)
     assert (await kept.retention.sweep()).turns == 1
 
