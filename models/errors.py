@@ -12,7 +12,8 @@ The tree::
     │   ├── EmptyInput                there was nothing to work on
     │   ├── InputTooLong              more text, sound or bytes than the limit
     │   └── InvalidMedia              the file is not what it claims, or is damaged
-    │       └── EncryptedMedia        the file is protected by a password or DRM
+    │       ├── EncryptedMedia        the file is protected by a password or DRM
+    │       └── UnsafePicture         the safety check takes it for explicit, which is blocked
     ├── ModelUnavailable              the owner can mend it
     │   ├── ModelNotInstalled         the weights are not on this machine
     │   └── ModelLoadFailed           the weights are there and did not load
@@ -79,6 +80,13 @@ class InvalidMedia(InvalidRequest):
 class EncryptedMedia(InvalidMedia):
     kind = "encrypted_media"
     default_message = "That file is encrypted, so it cannot be read. Please send it unprotected."
+
+
+class UnsafePicture(InvalidMedia):
+    kind = "unsafe_picture"
+    default_message = (
+        "The safety check takes that picture for explicit, which is blocked here. It was not used."
+    )
 
 
 class ModelUnavailable(HandlerError):

@@ -25,7 +25,9 @@ from models.contracts import (
     VisionRequest,
     VisionResult,
 )
+from models.errors import UnsafePicture
 from models.image.pictures import encode_png, open_picture, said_by
+from models.image.safety import is_blocked
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
 
@@ -90,6 +92,8 @@ def _drawn(
     request: ImageRequest, control: Control, answer: str, unsafe_score: float | None
 ) -> ImageResult:
     reference = control.open(request.reference) if request.reference else None
+    if reference and is_blocked(unsafe_score, request.blocked_from):
+        raise UnsafePicture
     size = max(1, request.width_px // _SHRUNK), max(1, request.height_px // _SHRUNK)
     data = picture(_named(answer, reference), size)
     seed = 7 if request.seed is None else request.seed
@@ -110,6 +114,8 @@ def _filmed(
     request: VideoRequest, control: Control, answer: str, unsafe_score: float | None
 ) -> VideoResult:
     first = control.open(request.first_frame) if request.first_frame else None
+    if first and is_blocked(unsafe_score, request.blocked_from):
+        raise UnsafePicture
     frames, fps = max(1, round(8 * request.seconds)), 8.0
     data = _mp4(_named(answer, first), frames)
     return VideoResult(
@@ -157,6 +163,8 @@ def _looked_at(
     request: VisionRequest, control: Control, media: MediaInput, unsafe_score: float | None
 ) -> PictureText:
     path = control.open(media)
+    if is_blocked(unsafe_score, request.blocked_from):
+        return PictureText("", unsafe_score=unsafe_score)
     colour = colour_of(path)
     says = said_by(path).get("says", "")
     copy = control.store(picture(colour, says=says), "picture.png", "image/png")

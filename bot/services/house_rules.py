@@ -6,14 +6,23 @@ Both are read from memory when a job is submitted, and travel with it. It must n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from bot.services.admission import Admission
-from models.contracts import Modality
+from models.contracts import (
+    ImageRequest,
+    Modality,
+    Request,
+    VideoRequest,
+    VisionRequest,
+    files_of,
+)
 
 FIRST_FRAME = "first_frame"
 """Capability of a model whose clips may begin with a picture."""
 
+_Judged = ImageRequest | VisionRequest | VideoRequest
 _PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO, Modality.UPSCALING})
 
 
@@ -45,6 +54,19 @@ class HouseRules:
             "unsafe_from": settings.get("safety.threshold", *place),
         }
         return rules | {"offers": self._offers(place)} if modality is Modality.IMAGE else rules
+
+    def bound(self, request: Request, presentation: Mapping[str, object]) -> Request:
+        """Return a request that keeps to the rules of its place: what they block reaches no model.
+
+        Args:
+            request: Any request.
+            presentation: That of its job, with what ``presentation`` added.
+        """
+        if not isinstance(request, _Judged) or not files_of(request):
+            return request
+        blocks, from_score = presentation.get("unsafe") == "block", presentation.get("unsafe_from")
+        limit = from_score if blocks and isinstance(from_score, float | int) else None
+        return replace(request, blocked_from=limit)
 
     def _offers(self, place: tuple[int, int]) -> list[str]:
         offers = []

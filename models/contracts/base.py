@@ -17,6 +17,10 @@ CONTRACT_VERSION: Final = 1
 FROZEN = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
 
+UnsafeScore = Annotated[float, Field(ge=0.0, le=1.0)]
+"""What the safety classifier says of a picture: 0 is harmless, 1 is explicit."""
+
+
 class Modality(StrEnum):
     """The kinds of work, by the one word that names them everywhere."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.contracts.base import CONTRACT_VERSION, FROZEN, MediaInput, Modality
+from models.contracts.base import CONTRACT_VERSION, FROZEN, MediaInput, Modality, UnsafeScore
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -103,6 +103,8 @@ class ImageRequest:
         seed: Makes the pictures repeatable on the same device; None draws a new one.
         reference: A picture to start from.
         strength: How far to leave the reference: 0 keeps it, 1 ignores it.
+        blocked_from: The reference is refused if the safety check scores it so high; None lets
+            anything pass.
     """
 
     prompt: Annotated[str, Field(min_length=1, max_length=4000)]
@@ -115,6 +117,7 @@ class ImageRequest:
     seed: Seed | None = None
     reference: MediaInput | None = None
     strength: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    blocked_from: UnsafeScore | None = None
     modality: Literal[Modality.IMAGE] = Modality.IMAGE
     version: Literal[1] = CONTRACT_VERSION
 
@@ -131,6 +134,8 @@ class VisionRequest:
         layout: ``ocr``: keep columns and line positions with spaces.
         languages: ``ocr``: BCP 47 codes that may occur; empty for the model's own.
         copies: Give each picture back, upright and without metadata, to be shown with its answer.
+        blocked_from: As for pictures that are made: such ones are not looked at, and their answer
+            is empty.
     """
 
     images: Annotated[tuple[MediaInput, ...], Field(min_length=1, max_length=10)]
@@ -139,6 +144,7 @@ class VisionRequest:
     layout: bool = False
     languages: tuple[str, ...] = ()
     copies: bool = False
+    blocked_from: UnsafeScore | None = None
     modality: Literal[Modality.VISION] = Modality.VISION
     version: Literal[1] = CONTRACT_VERSION
 
@@ -154,6 +160,7 @@ class VideoRequest:
         width_px, height_px: Wished size; rounded likewise.
         num_inference_steps, guidance_scale, seed: As for pictures.
         first_frame: A picture that the clip begins with.
+        blocked_from: As for pictures, of the first frame.
     """
 
     prompt: Annotated[str, Field(min_length=1, max_length=4000)]
@@ -165,6 +172,7 @@ class VideoRequest:
     guidance_scale: Annotated[float, Field(ge=0.0, le=30.0)] | None = None
     seed: Seed | None = None
     first_frame: MediaInput | None = None
+    blocked_from: UnsafeScore | None = None
     modality: Literal[Modality.VIDEO] = Modality.VIDEO
     version: Literal[1] = CONTRACT_VERSION
 

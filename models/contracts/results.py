@@ -7,19 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from models.contracts.base import FROZEN, MediaInput, Modality
+from models.contracts.base import FROZEN, MediaInput, Modality, UnsafeScore
 
 
 @dataclass(frozen=True, config=FROZEN)
 class Usage:
-    """What a job consumed, in the unit that its modality is counted in.
-
-    ``cost_usd`` is what a hosted provider charges for it, by the prices of the catalogue.
-    """
+    """What a job consumed, in the unit that its modality is counted in."""
 
     amount: Annotated[float, Field(ge=0)]
     unit: Literal["tokens", "characters", "seconds", "pictures", "frames"]
-    cost_usd: Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -108,10 +104,6 @@ class TranscriptionResult:
         return " ".join(s.text.strip() for s in self.segments).strip()
 
 
-UnsafeScore = Annotated[float, Field(ge=0.0, le=1.0)]
-"""0 is harmless, 1 is explicit; None stands for "not looked at"."""
-
-
 @dataclass(frozen=True, config=FROZEN)
 class Picture:
     """A generated picture.
@@ -121,7 +113,8 @@ class Picture:
         width_px, height_px: Its size.
         seed: What it can be made again with; None where the provider has no seeds.
         alt_text: What it shows, for people who do not see it.
-        unsafe_score: What the safety classifier said.
+        unsafe_score: What the safety classifier said of it, or of the picture that it started from
+            if that is worse; None stands for "not looked at".
     """
 
     media: MediaInput
@@ -200,7 +193,8 @@ class VideoResult:
         seed: What it can be made again with; None where the provider has no seeds.
         alt_text: What happens in it.
         usage: Frames.
-        unsafe_score: The worst of the frames that the safety classifier looked at.
+        unsafe_score: The worst of the frames that the safety classifier looked at, and of the
+            picture that it begins with.
     """
 
     media: MediaInput

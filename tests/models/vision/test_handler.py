@@ -25,6 +25,7 @@ from models.vision.tasks import LAYOUT, TASKS, Task
 from tests.models.checkpoints_vision import drawing
 from tests.models.conftest import ROOT
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -155,6 +156,21 @@ def test_pictures_are_scored_where_the_classifier_is_installed(
         handler = VisionHandler(spec("caption"), SizeReader(), folder)
         events = list(handler.run(VisionRequest(images), control))
         assert [answer.unsafe_score for answer in result(events).answers] == expected
+
+
+def test_a_blocked_picture_is_not_looked_at(
+    spec: MakeSpec, media: MakeMedia, control: ScratchControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dislike_blue(monkeypatch)
+    images = plain(control, "blue"), plain(control, "red")
+    handler = VisionHandler(spec("caption"), SizeReader(), "somewhere")
+    request = VisionRequest(images, copies=True, blocked_from=0.7)
+    blocked, shown = result(list(handler.run(request, control))).answers
+    assert (blocked.text, blocked.copy, blocked.unsafe_score) == ("", None, EXPLICIT)
+    assert shown.text == "64 wide"
+    assert shown.copy is not None
+    anything = list(handler.run(VisionRequest(images), control))
+    assert result(anything).answers[0].text == "64 wide"
 
 
 def test_a_classifier_that_is_gone_is_no_silent_pass(
