@@ -1,7 +1,8 @@
 """What all backends share whose models run on somebody else's server.
 
-This module owns the key, OpenAI's client and the sentences about remote servers. It must not know
-what is asked of them, nor read a key from anywhere but the variable that the catalogue names.
+This module owns the key, OpenAI's client, the bill and the sentences about remote servers. It must
+not know what is asked of them, nor read a key from anywhere but the variable that the catalogue
+names.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from models.catalog import EndpointSource, ModelSpec
+from models.contracts import Control
 from models.errors import (
     BackendError,
     BackendRefused,
@@ -22,6 +25,7 @@ from models.errors import (
     ModelLoadFailed,
     ModelUnavailable,
 )
+from models.prices import Amounts
 
 if TYPE_CHECKING:
     import openai
@@ -82,6 +86,63 @@ def openai_client(spec: ModelSpec, url: str, timeout_s: float) -> openai.AsyncOp
 
     timeout = openai.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S)
     return openai.AsyncOpenAI(api_key=key_of(spec), base_url=url, timeout=timeout, max_retries=0)
+
+
+class Bill:
+    """What the calls of a job cost so far, told to the engine at every change.
+
+    A call counts from the moment at which it is sent, with the most that it may cost: a provider
+    charges also for answers that nobody waits for any more. The answer tells what it did cost.
+    """
+
+    def __init__(self, spec: ModelSpec, control: Control) -> None:
+        self._prices = spec.prices
+        self._control = control
+        self._before: int | None = 0
+        self._call: int | None = 0
+
+    @contextmanager
+    def sent(self, most: Amounts, *unsent: type[Exception]) -> Iterator[None]:
+        """Count a call that is sent within; one that is refused, or reaches nobody, is free.
+
+        Args:
+            most: What it may use up.
+            unsent: Errors, besides, after which nothing can have been sent.
+        """
+        self._before, self._call = _sum(self._before, self._call), 0
+        self.count(most)
+        try:
+            yield
+        except BaseException as error:
+            if _is_free(error, unsent):
+                self.count(Amounts())
+            raise
+
+    def count(self, used: Amounts) -> None:
+        """Say what the last call has used up, as far as one knows."""
+        if used == Amounts():
+            self._call = 0
+        else:
+            self._call = self._prices.micro_usd(used) if self._prices else None
+        self._control.charge(_sum(self._before, self._call))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _is_free(error: BaseException | None, unsent: tuple[type[Exception], ...]) -> bool:
+    """Whether an error, or what caused it, shows that a provider has not begun."""
+    import aiohttp
+    import httpx2
+
+    unsent += (httpx2.ConnectError, httpx2.ConnectTimeout, aiohttp.ClientConnectorError)
+    while error is not None:
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+        if isinstance(error, unsent) or (isinstance(status, int) and status >= 400):
+            return True
+        error = error.__cause__
+    return False
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:

@@ -119,10 +119,11 @@ def most_micro_usd(spec: ModelSpec, request: Request) -> int | None:
     """
     if spec.prices is None:
         return None if spec.is_hosted else 0
-    return spec.prices.micro_usd(_most(spec, spec.prices, request))
+    return spec.prices.micro_usd(most_used(spec, request))
 
 
-def _most(spec: ModelSpec, prices: Prices, request: Request) -> Amounts:
+def most_used(spec: ModelSpec, request: Request) -> Amounts:
+    """Return the most that a request may use up."""
     match request:
         case TextRequest(messages=messages):
             sent = sum(len(m.content.encode()) + _MESSAGE_TOKENS for m in messages)
@@ -144,19 +145,25 @@ def _most(spec: ModelSpec, prices: Prices, request: Request) -> Amounts:
         case VideoRequest(seconds=seconds):
             return Amounts(clip_s=offered_length(seconds, spec.options.get("seconds", ())))
         case SpeechRequest(text=text):
-            return Amounts(
-                characters=len(text), sound_s=len(text) / _SLOWEST_CHARS_PER_S / request.speed
-            )
+            return spoken(text, request.speed)
         case TranscriptionRequest(media=media):
-            return _heard(prices, min(media.size_bytes / _LEAST_BYTES_PER_S, spec.max_input_s))
+            return heard(min(media.size_bytes / _LEAST_BYTES_PER_S, spec.max_input_s))
         case _:
             return Amounts(pictures=1)
 
 
-def _heard(prices: Prices, seconds: float) -> Amounts:
-    if prices.minute:
-        return Amounts(sound_s=seconds)
+def spoken(text: str, speed: float) -> Amounts:
+    """Return the most that speaking a text may use up."""
+    return Amounts(characters=len(text), sound_s=len(text) / _SLOWEST_CHARS_PER_S / speed)
+
+
+def heard(seconds: float) -> Amounts:
+    """Return the most that writing down what is said may use up: its minutes and its tokens.
+
+    A provider charges for one of both, and so a row has the price of one.
+    """
     return Amounts(
+        sound_s=seconds,
         audio_tokens=math.ceil(seconds * _HEARD_TOKENS_PER_S),
         text_tokens=math.ceil(seconds * _WRITTEN_TOKENS_PER_S),
         output_tokens=math.ceil(seconds * _WRITTEN_TOKENS_PER_S),

@@ -264,14 +264,14 @@ class JobRepository:
             models: Ids of those that may cost something.
         """
         unpriced = func.count().filter(JobTable.micro_usd.is_(None))
-        statement = select(func.coalesce(func.sum(JobTable.micro_usd), 0), unpriced).where(
+        statement = select(func.sum(JobTable.micro_usd), unpriced).where(
             JobTable.user_id == user_id,
             JobTable.finished_at >= since,
             JobTable.model_id.in_(models),
         )
         async with self._reading() as session:
             micro_usd, jobs = (await session.execute(statement)).one()
-            return Cost(int(micro_usd), jobs)
+            return Cost(int(micro_usd or 0), jobs)
 
     async def of_member(self, user_id: int) -> list[JobRow]:
         """Return a member's rows of the usage log, oldest first."""

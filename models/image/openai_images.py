@@ -28,7 +28,7 @@ from models.contracts import (
     Usage,
 )
 from models.errors import BackendError, InvalidMedia
-from models.hosted import endpoint_of, openai_client, patiently, translate
+from models.hosted import Bill, endpoint_of, openai_client, patiently, translate
 from models.image.options import HostedImageOptions
 from models.image.pictures import (
     JPEG,
@@ -42,6 +42,7 @@ from models.image.pictures import (
 from models.image.plan import Bounds, fit_size
 from models.image.provenance import alt_text, metadata_of
 from models.image.safety import SafetyClassifier
+from models.prices import Amounts, most_used
 from models.tasks import TaskStepper
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class ImageServer:
             for sentence in reference.notices:
                 yield Notice(sentence)
         yield Progress("waiting for the model's server")
+        bill = Bill(self._spec, control)
         try:
-            answer = await self._ask(request, size, reference)
+            with bill.sent(most_used(self._spec, request)):
+                answer = await self._ask(request, size, reference)
             if isinstance(answer, openai.AsyncStream):
                 stream, answer = answer, None
                 async with stream:
@@ -114,6 +117,7 @@ class ImageServer:
             raise BackendError from error
         if answer is None:
             raise BackendError("The model's server broke off. Please try again.")
+        bill.count(self._used(answer))
         yield await asyncio.to_thread(self._finished, request, answer, control)
 
     async def _ask(
@@ -171,8 +175,19 @@ class ImageServer:
             self._picture(request, number, _decoded(data), control)
             for number, data in enumerate(encoded, start=1)
         )
-        cost_usd = self._options.prices.cost_usd(answer.usage, len(pictures))
-        return Finished(ImageResult(pictures, Usage(len(pictures), "pictures", cost_usd)))
+        return Finished(ImageResult(pictures, Usage(len(pictures), "pictures")))
+
+    def _used(self, answer: Any) -> Amounts:
+        """Return what is charged for an answer: its tokens, where they have a price."""
+        used, prices = answer.usage, self._spec.prices
+        if used is None or prices is None or not prices.output:
+            return Amounts(pictures=len(_pictures_in(answer)))
+        given = used.input_tokens_details
+        return Amounts(
+            text_tokens=given.text_tokens,
+            image_tokens=given.image_tokens,
+            output_tokens=used.output_tokens,
+        )
 
     def _picture(
         self, request: ImageRequest, number: int, image: Image.Image, control: Control

@@ -5,13 +5,11 @@ This module owns their names and bounds. It is pure.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.options import Options, PipelineOptions
-
-_TOKENS: Final = 1_000_000
 
 
 class DiffusionOptions(PipelineOptions):
@@ -26,30 +24,6 @@ class DiffusionOptions(PipelineOptions):
     preview_s: float = Field(2.0, ge=0)
 
 
-class Prices(BaseModel):
-    """What the provider charges, in dollars.
-
-    Attributes:
-        text_input, image_input, image_output: For a million tokens.
-        picture: For each picture, where the server does not count tokens.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text_input: float = Field(0.0, ge=0)
-    image_input: float = Field(0.0, ge=0)
-    image_output: float = Field(0.0, ge=0)
-    picture: float = Field(0.0, ge=0)
-
-    def cost_usd(self, used: Any, pictures: int) -> float:
-        """Return what a call cost, from the counts that came with its answer."""
-        if used is None:
-            return self.picture * pictures
-        given = used.input_tokens_details
-        text, images = given.text_tokens * self.text_input, given.image_tokens * self.image_input
-        return float(text + images + used.output_tokens * self.image_output) / _TOKENS
-
-
 class HostedImageOptions(Options):
     """Load-time options of a server, from the catalogue.
 
@@ -61,7 +35,6 @@ class HostedImageOptions(Options):
         sizes: All sizes that it makes, such as "1024x1024"; none where any multiple of
             ``multiple_px`` within the other bounds will do.
         side_px: Side of the square that the model draws best.
-        prices: For the costs that are logged.
         cache_dir, safety_dir: Set by the engine.
     """
 
@@ -76,6 +49,5 @@ class HostedImageOptions(Options):
     max_pixels: int = Field(2560 * 1440, ge=1)
     max_ratio: float = Field(3.0, ge=1)
     side_px: int = Field(1024, ge=16)
-    prices: Prices = Prices()
     cache_dir: str = ""
     safety_dir: str = ""

@@ -10,24 +10,22 @@ Source: https://developers.openai.com/api/docs/guides/text-to-speech
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.asking import Asker, in_thread
 from models.catalog import ModelSpec
 from models.contracts import (
     Control,
-    Finished,
     HandlerEvent,
     Notice,
     SpeechRequest,
-    SpeechResult,
 )
 from models.errors import BackendError, ModelLoadFailed
-from models.hosted import endpoint_of, openai_client, patiently, translate
+from models.hosted import Bill, endpoint_of, openai_client, patiently, translate
 from models.options import Options
+from models.prices import Amounts, spoken
 from models.speech.narration import Voice, chosen_voice, narrate
 from models.tasks import TaskStepper
 
@@ -35,22 +33,6 @@ if TYPE_CHECKING:
     import openai
 
     from models.media import Samples
-
-_CHARACTERS = 1_000_000
-
-
-class Prices(BaseModel):
-    """What the provider charges, in dollars.
-
-    Attributes:
-        characters: For a million characters of text.
-        minute: For a minute of sound.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    characters: float = Field(0.0, ge=0)
-    minute: float = Field(0.0, ge=0)
 
 
 class HostedSpeechOptions(Options):
@@ -62,7 +44,6 @@ class HostedSpeechOptions(Options):
         max_chars: Longest piece that is sent at once.
         instructions: How to speak, where the model can be told.
         sampling_rate_hz: Of the raw samples that the server sends.
-        prices: For the costs that are logged.
         cache_dir, phonemes_dir: Set by the engine; neither is used here.
     """
 
@@ -71,7 +52,6 @@ class HostedSpeechOptions(Options):
     max_chars: int = Field(1000, ge=50, le=4096)
     instructions: str = Field("", max_length=4000)
     sampling_rate_hz: int = Field(24_000, ge=8000, le=48_000)
-    prices: Prices = Prices()
     cache_dir: str = ""
     phonemes_dir: str = ""
 
@@ -115,24 +95,17 @@ class SpeechServer:
         name = chosen_voice(self._spec, request, list(self._spec.voices))
         if request.seed is not None:
             yield Notice(f"{self._spec.name} takes no seed, so yours was not used.")
-        sent_chars = spoken_samples = 0
+        rate_hz = self._options.sampling_rate_hz
+        bill = Bill(self._spec, control)
 
         def speak(text: str) -> Samples:
-            nonlocal sent_chars, spoken_samples
-            samples = asker(self._ask(text, name, request.speed))
-            sent_chars += len(text)
-            spoken_samples += samples.size
+            with bill.sent(spoken(text, request.speed)):
+                samples = asker(self._ask(text, name, request.speed))
+            bill.count(Amounts(characters=len(text), sound_s=samples.size / rate_hz))
             return samples
 
-        rate_hz = self._options.sampling_rate_hz
         voice = Voice(name, rate_hz, self._options.max_chars, speak)
-        for event in narrate(self._spec, request, control, voice, None):
-            if isinstance(event, Finished) and isinstance(event.result, SpeechResult):
-                cost_usd = self._cost_usd(sent_chars, spoken_samples / rate_hz)
-                usage = replace(event.result.usage, cost_usd=cost_usd)
-                yield Finished(replace(event.result, usage=usage))
-            else:
-                yield event
+        yield from narrate(self._spec, request, control, voice, None)
 
     async def _ask(self, text: str, voice: str, speed: float) -> Samples:
         """Return a sentence as samples."""
@@ -153,7 +126,3 @@ class SpeechServer:
         if not data or answer.response.headers.get("content-type", "").startswith("text/"):
             raise BackendError("The model's server sent no sound. Please try again.")
         return (np.frombuffer(data[: len(data) // 2 * 2], "<i2") / 32768).astype(np.float32)
-
-    def _cost_usd(self, characters: int, seconds: float) -> float:
-        prices = self._options.prices
-        return characters * prices.characters / _CHARACTERS + seconds * prices.minute / 60

@@ -28,6 +28,7 @@ from models.contracts import (
 )
 from models.errors import BackendError, BackendRefused
 from models.hosted import (
+    Bill,
     endpoint_of,
     openai_client,
     translate,
@@ -35,6 +36,7 @@ from models.hosted import (
     wait_asked_for,
 )
 from models.options import Options
+from models.prices import Amounts
 from models.tasks import TaskStepper
 from models.text.answer import Answer
 from models.text.prompt import fit
@@ -80,19 +82,17 @@ def load(spec: ModelSpec, location: str, device: str) -> TaskStepper:
     """
     options = ServerOptions.of(spec)
     client = openai_client(spec, location, options.timeout_s)
-    server = ChatServer(endpoint_of(spec).model, client, spec.context_tokens, options)
+    server = ChatServer(spec, client, options)
     return TaskStepper(options.slots, server.answer, client.close)
 
 
 class ChatServer:
     """A server and what was learnt about it."""
 
-    def __init__(
-        self, model: str, client: openai.AsyncOpenAI, context_tokens: int, options: ServerOptions
-    ) -> None:
-        self._model = model
+    def __init__(self, spec: ModelSpec, client: openai.AsyncOpenAI, options: ServerOptions) -> None:
+        self._spec = spec
+        self._model = endpoint_of(spec).model
         self._client = client
-        self._context_tokens = context_tokens
         self._options = options
         self._unsupported: set[str] = set()
 
@@ -100,18 +100,19 @@ class ChatServer:
         """Yield the events of one job."""
         import openai
 
-        del control  # a cancel ends the task
-        fitted = fit(
-            request.messages, _estimate_tokens, self._context_tokens, request.max_new_tokens
-        )
+        bill = Bill(self._spec, control)
+        context_tokens = self._spec.context_tokens
+        fitted = fit(request.messages, _estimate_tokens, context_tokens, request.max_new_tokens)
         for notice in fitted.notices():
             yield notice
         yield Progress("waiting for the model's server")
         try:
-            stream = await self._open(request, fitted.messages)
+            read_tokens = _estimate_tokens(fitted.messages)
+            with bill.sent(Amounts(text_tokens=read_tokens)):
+                stream = await self._open(request, fitted.messages)
             for name in sorted(self._ignored(request)):
                 yield Notice(f"This model takes no {name}, so yours was not used.")
-            async with stream, aclosing(self._read(stream)) as events:
+            async with stream, aclosing(self._read(stream, bill, read_tokens)) as events:
                 async for event in events:
                     yield event
         except openai.OpenAIError as error:
@@ -171,9 +172,12 @@ class ChatServer:
         return self._unsupported & chosen
 
     async def _read(
-        self, stream: openai.AsyncStream[ChatCompletionChunk]
+        self, stream: openai.AsyncStream[ChatCompletionChunk], bill: Bill, read_tokens: int
     ) -> AsyncGenerator[HandlerEvent, None]:
-        """Yield the answer as it comes, then the result."""
+        """Yield the answer as it comes, then the result.
+
+        A piece counts as a token until the server says how many there were.
+        """
         answer = Answer(TAGS[0][0] if self._options.starts_thinking else None)
         pieces = 0
         reason = usage = None
@@ -181,9 +185,13 @@ class ChatServer:
             for choice in chunk.choices[:1]:
                 reason = choice.finish_reason or reason
                 pieces += 1
+                bill.count(Amounts(text_tokens=read_tokens, output_tokens=pieces))
                 for event in _grow(answer, choice.delta):
                     yield event
-            usage = chunk.usage or usage
+            if chunk.usage is not None:
+                usage = chunk.usage
+                read, written = usage.prompt_tokens, usage.completion_tokens
+                bill.count(Amounts(text_tokens=read, output_tokens=written))
         if reason == "content_filter":
             raise BackendRefused("The model's server refused this because of its content rules.")
         if reason is None and not pieces:

@@ -44,13 +44,11 @@ class Transcript:
         language: As given or detected; None where it is open.
         segments: In order of time.
         end_s: How far the recording was read, in seconds.
-        cost_usd: What a server charges for it.
     """
 
     language: str | None
     segments: list[Segment] = field(default_factory=list)
     end_s: float = 0.0
-    cost_usd: float = 0.0
 
     def take(self, segment: Segment) -> TextDelta:
         """Append a segment; return its text as it follows the ones before."""
@@ -123,7 +121,7 @@ def listen(
             segments=tuple(transcript.segments),
             language=transcript.language or UNDETERMINED,
             duration_s=transcript.end_s,
-            usage=Usage(transcript.end_s, "seconds", transcript.cost_usd),
+            usage=Usage(transcript.end_s, "seconds"),
         )
     )
 

@@ -13,15 +13,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.asking import Asker, in_thread
 from models.catalog import ModelSpec
 from models.contracts import Control, HandlerEvent, Segment, TranscriptionRequest, Word
 from models.errors import BackendError, UnsupportedOption
-from models.hosted import endpoint_of, openai_client, patiently, translate
+from models.hosted import Bill, endpoint_of, openai_client, patiently, translate
 from models.media import SAMPLING_RATE_HZ
 from models.options import Options
+from models.prices import Amounts, heard
 from models.recording import CONTENT_TYPE, Recorder
 from models.tasks import TaskStepper
 from models.transcription.listening import Ear, Transcript, listen
@@ -30,36 +31,9 @@ from models.transcription.windows import Window
 if TYPE_CHECKING:
     import openai
 
-_TOKENS = 1_000_000
 _SILENCE = 1e-3
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
-
-
-class Prices(BaseModel):
-    """What the provider charges, in dollars.
-
-    Attributes:
-        minute: For a minute of sound; where it is given, tokens are not counted.
-        audio_input, text_input, output: For a million tokens.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minute: float = Field(0.0, ge=0)
-    audio_input: float = Field(0.0, ge=0)
-    text_input: float = Field(0.0, ge=0)
-    output: float = Field(0.0, ge=0)
-
-    def cost_usd(self, used: Any, seconds: float) -> float:
-        """Return what a call cost, from the counts that came with its answer."""
-        if self.minute or getattr(used, "type", "") != "tokens":
-            return seconds * self.minute / 60
-        details = used.input_token_details
-        text = (details.text_tokens or 0) if details else 0
-        audio = used.input_tokens - text
-        tokens = audio * self.audio_input + text * self.text_input
-        return float(tokens + used.output_tokens * self.output) / _TOKENS
 
 
 class HostedTranscriptionOptions(Options):
@@ -72,7 +46,6 @@ class HostedTranscriptionOptions(Options):
         window_s: Longest sound that is sent at once, in seconds.
         prompts: Whether the model takes what was said before.
         language_hints: The model takes a list of languages that may be spoken, instead of one.
-        prices: For the costs that are logged.
         cache_dir, speakers_dir: Set by the engine; the latter only where the encoder of voices is.
     """
 
@@ -82,7 +55,6 @@ class HostedTranscriptionOptions(Options):
     window_s: float = Field(30.0, ge=5, le=300)
     prompts: bool = True
     language_hints: bool = False
-    prices: Prices = Prices()
     cache_dir: str = ""
     speakers_dir: str = ""
 
@@ -128,13 +100,15 @@ class TranscriptionServer:
             raise UnsupportedOption(f"{self._spec.name} can't translate; choose another model.")
         language = request.language.split("-")[0].lower() if request.language else None
 
+        bill = Bill(self._spec, control)
+
         def hear(window: Window, transcript: Transcript) -> Iterator[Segment]:
             if abs(window.samples).max() < _SILENCE:
                 return
-            answer = asker(self._ask(_encoded(window), request, transcript))
+            with bill.sent(heard(window.duration_s)):
+                answer = asker(self._ask(_encoded(window), request, transcript))
+            bill.count(_used(answer, window.duration_s))
             transcript.language = transcript.language or _language_of(answer)
-            used = getattr(answer, "usage", None)
-            transcript.cost_usd += self._options.prices.cost_usd(used, window.duration_s)
             yield from _segments_of(answer, window, keep_words=request.word_timestamps)
 
         window_s = self._options.window_s
@@ -170,6 +144,21 @@ class TranscriptionServer:
             raise translate(error) from error
         except ValueError as error:  # what came is not JSON
             raise BackendError from error
+
+
+def _used(answer: Any, seconds: float) -> Amounts:
+    """Return what is charged for a window: its minutes, or its tokens if the server tells them."""
+    used: Any = getattr(answer, "usage", None)
+    if getattr(used, "type", "") != "tokens":
+        return heard(seconds)
+    details = used.input_token_details
+    text_tokens = (details.text_tokens or 0) if details else 0
+    return Amounts(
+        sound_s=seconds,
+        audio_tokens=used.input_tokens - text_tokens,
+        text_tokens=text_tokens,
+        output_tokens=used.output_tokens,
+    )
 
 
 def _encoded(window: Window) -> bytes:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from models.catalog import ModelSpec
 from models.contracts import Control, HandlerEvent, Notice, Progress, VideoRequest
 from models.errors import BackendError, BackendRefused, HandlerError, ModelLoadFailed
-from models.hosted import endpoint_of, key_of, reason_of, translate_google
+from models.hosted import Bill, endpoint_of, key_of, reason_of, translate_google
 from models.image.pictures import PNG
 from models.image.safety import SafetyClassifier
+from models.prices import Amounts
 from models.tasks import TaskStepper
 from models.video.hosted import Intake, Order, first_frame, order_for, polled
 from models.video.options import HostedClipOptions
@@ -61,7 +62,7 @@ class VeoServer:
     def __init__(
         self, spec: ModelSpec, client: genai.Client, options: HostedClipOptions, intake: Intake
     ) -> None:
-        self._name = spec.name
+        self._spec = spec
         self._model = endpoint_of(spec).model
         self._client = client
         self._options = options
@@ -69,19 +70,27 @@ class VeoServer:
 
     async def make(self, request: VideoRequest, control: Control) -> AsyncIterator[HandlerEvent]:
         """Yield the events of one job."""
-        order = order_for(request, self._options, self._name, takes_seed=True)
+        from google.auth.exceptions import GoogleAuthError
+
+        order = order_for(request, self._options, self._spec.name, takes_seed=True)
         first, said = await asyncio.to_thread(first_frame, request, order, control)
         for sentence in (*order.notices, *said):
             yield Notice(sentence)
         yield Progress("waiting for the model's server")
         seed = secrets.randbits(32) if request.seed is None else request.seed
-        operation = await self._order(request, order, first, seed)
+        bill = Bill(self._spec, control)
+        with bill.sent(order.price, GoogleAuthError):
+            operation = await self._order(request, order, first, seed)
         async with aclosing(polled(lambda: self._look(operation), self._options)) as looks:
             async for state in looks:
                 if state.done:
                     break
                 yield Progress("making the clip")
-        data = _file_of(state)
+        try:
+            data = _file_of(state)
+        except BackendError:
+            bill.count(Amounts())  # only clips that were made are charged for
+            raise
         yield await asyncio.to_thread(self._intake.finished, request, order, data, control, seed)
 
     async def _order(

@@ -18,6 +18,7 @@ from models.errors import BackendError, DeadlineExceeded, InvalidMedia
 from models.image.pictures import read_picture
 from models.image.provenance import Recipe, alt_text, metadata_of
 from models.image.safety import SafetyClassifier
+from models.prices import Amounts, offered_length
 from models.video.mp4 import MP4, adopt
 from models.video.options import HostedClipOptions
 from models.video.plan import length_notice
@@ -43,6 +44,11 @@ class Order:
     notices: tuple[str, ...]
 
     @property
+    def price(self) -> Amounts:
+        """What is charged as soon as the server has begun, also for a clip that is given up."""
+        return Amounts(clip_s=self.seconds)
+
+    @property
     def size(self) -> str:
         """The size as providers write it."""
         return f"{self.width_px}x{self.height_px}"
@@ -53,7 +59,7 @@ def order_for(
 ) -> Order:
     """Fit a request to what a server makes."""
     width, height = _nearest_size(request, options.sizes)
-    seconds = min(options.seconds, key=lambda s: (abs(s - request.seconds), s))
+    seconds = int(offered_length(request.seconds, options.seconds))
     notices = []
     if (width, height) != (request.width_px, request.height_px):
         notices.append(
@@ -149,7 +155,6 @@ class Intake:
         except InvalidMedia as error:
             raise BackendError("The model's server sent a damaged clip.") from error
         name = "clip.mp4" if seed is None else f"clip-{seed}.mp4"
-        cost_usd = self.options.usd_per_second * order.seconds
         result = VideoResult(
             media=control.store(clip.data, name, MP4),
             width_px=clip.width_px,
@@ -158,7 +163,7 @@ class Intake:
             fps=clip.fps,
             seed=seed,
             alt_text=alt_text(request.prompt, "clip"),
-            usage=Usage(clip.frames, "frames", cost_usd),
+            usage=Usage(clip.frames, "frames"),
             unsafe_score=score,
         )
         return Finished(result)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from models.catalog import ModelSpec
 from models.contracts import Control, HandlerEvent, Notice, Progress, VideoRequest
 from models.errors import BackendError, HandlerError
-from models.hosted import endpoint_of, openai_client, patiently, reason_of, translate
+from models.hosted import Bill, endpoint_of, openai_client, patiently, reason_of, translate
 from models.image.pictures import PNG
 from models.image.safety import SafetyClassifier
+from models.prices import Amounts
 from models.tasks import TaskStepper
 from models.video.hosted import Intake, Order, first_frame, order_for, polled
 from models.video.options import HostedClipOptions
@@ -59,7 +60,7 @@ class VideoServer:
         options: HostedClipOptions,
         intake: Intake,
     ) -> None:
-        self._name = spec.name
+        self._spec = spec
         self._model = endpoint_of(spec).model
         self._client = client
         self._options = options
@@ -67,17 +68,20 @@ class VideoServer:
 
     async def make(self, request: VideoRequest, control: Control) -> AsyncIterator[HandlerEvent]:
         """Yield the events of one job."""
-        order = order_for(request, self._options, self._name, takes_seed=False)
+        order = order_for(request, self._options, self._spec.name, takes_seed=False)
         first, said = await asyncio.to_thread(first_frame, request, order, control)
         for sentence in (*order.notices, *said):
             yield Notice(sentence)
         yield Progress("waiting for the model's server")
+        bill = Bill(self._spec, control)
         ordering = asyncio.create_task(self._order(request, order, first))
         try:
-            video = await asyncio.shield(ordering)
+            with bill.sent(order.price):
+                video = await asyncio.shield(ordering)
             async with aclosing(polled(lambda: self._look(video.id), self._options)) as looks:
                 async for video in looks:
                     if video.status == "failed":
+                        bill.count(Amounts())
                         raise _failure(video)
                     if video.status == "completed":
                         break

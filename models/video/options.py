@@ -35,7 +35,6 @@ class HostedClipOptions(Options):
         deadline_s: Longest time that a clip may take, in seconds.
         sizes: All sizes that it makes, such as "1280x720".
         seconds: All lengths that it makes.
-        usd_per_second: What the provider charges for a second.
         location: Google: the region of the server, as in its address.
         cache_dir, safety_dir: Set by the engine; the latter only where the classifier is there.
     """
@@ -46,7 +45,6 @@ class HostedClipOptions(Options):
     deadline_s: float = Field(900.0, gt=0)
     sizes: tuple[str, ...] = Field(("1280x720", "720x1280"), min_length=1)
     seconds: tuple[int, ...] = Field((4, 8), min_length=1)
-    usd_per_second: float = Field(0.0, ge=0)
     location: str = ""
     cache_dir: str = ""
     safety_dir: str = ""

@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 def spec() -> Callable[..., ModelSpec]:
     """Return a function that makes a row of the catalogue: options as keywords."""
 
-    def make(*, source: Any = None, **options: Any) -> ModelSpec:
+    def make(*, source: Any = None, prices: Any = None, **options: Any) -> ModelSpec:
         return ModelSpec(
             id="tiny",
             name="Tiny",
@@ -56,6 +56,7 @@ def spec() -> Callable[..., ModelSpec]:
             memory_mb=1,
             load_s=1,
             options=options,
+            prices=prices,
         )
 
     return make

@@ -28,7 +28,9 @@ def one_thread() -> None:
 def spec() -> Callable[..., ModelSpec]:
     """Return a function that makes a row of the catalogue: options as keywords."""
 
-    def make(*, context_tokens: int = 1024, source: Any = None, **options: Any) -> ModelSpec:
+    def make(
+        *, context_tokens: int = 1024, source: Any = None, prices: Any = None, **options: Any
+    ) -> ModelSpec:
         return ModelSpec(
             id="tiny",
             name="Tiny",
@@ -41,6 +43,7 @@ def spec() -> Callable[..., ModelSpec]:
             load_s=1,
             context_tokens=context_tokens,
             options=options,
+            prices=prices,
         )
 
     return make

@@ -42,7 +42,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return get
 
 
-def spec_for(backend: str, *, url: str = "", key: str = "", **options: Any) -> ModelSpec:
+def spec_for(
+    backend: str, *, url: str = "", key: str = "", prices: Any = None, **options: Any
+) -> ModelSpec:
     """Return a row of the catalogue: a folder's, or with an address a server's."""
     return ModelSpec(
         id="tiny",
@@ -57,6 +59,7 @@ def spec_for(backend: str, *, url: str = "", key: str = "", **options: Any) -> M
         memory_mb=1,
         load_s=1,
         options=options,
+        prices=prices,
     )
 
 

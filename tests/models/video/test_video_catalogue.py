@@ -10,7 +10,6 @@ import pytest
 from models.catalog import Catalog, EndpointSource, HubSource, ModelSpec
 from models.contracts import Modality, VideoRequest
 from models.video.diffusion_video import load
-from models.video.options import HostedClipOptions
 from tests.models.control import ScratchControl, notices
 from tests.models.video.conftest import result_of
 
@@ -70,7 +69,8 @@ def test_the_longest_clip_is_one_that_the_model_makes(model_id: str) -> None:
 def test_a_hosted_row_has_a_price_and_a_key(row: ModelSpec) -> None:
     assert isinstance(row.source, EndpointSource)
     assert row.source.api_key_env
-    assert HostedClipOptions.of(row).usd_per_second > 0
+    assert row.prices
+    assert row.prices.second > 0
 
 
 def test_licences_are_told_apart() -> None:
