@@ -10,7 +10,7 @@ import asyncio
 
 from benchmarks.report import Measurement
 from benchmarks.wired import BARE, RealBot, wired
-from tests.e2e.harness import saying
+from tests.e2e.looking import saying
 
 STARTS = 5
 _SETTLE_S = 1.0

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+import math
 import os
-import re
 import shutil
 import signal
 import sqlite3
+import struct
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,17 +26,13 @@ from typing import Any
 import aiohttp
 import psutil
 
-from tests.e2e.fake_backend import answer
+from tests.e2e.looking import Json, brief, buttons
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 TOKEN = "wire.double.token"
 GUILD, CHANNEL, OTHER_CHANNEL = 2000, 3000, 3001
 OLGA, AMIR, BEATE = 4000, 4001, 4002
-VOICE_MESSAGE = 1 << 13
-BOT = "1000"
-
-Json = dict[str, Any]
 
 
 class Wire:
@@ -199,6 +198,9 @@ class Bot:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
             return database.execute(query).fetchall()
 
+    def job_states(self) -> list[str]:
+        return [state for (state,) in self.rows("select state from jobs order by created_at")]
+
     @contextmanager
     def locked_database(self) -> Iterator[None]:
         """Hold the lock that writers need, as a backup may."""
@@ -269,62 +271,6 @@ def write_installation(folder: Path) -> Path:
     return config
 
 
-# --------------------------------------------------------------------------- looking
-
-
-def of_bot(state: Json) -> list[Json]:
-    """The bot's messages in order."""
-    return [m for m in state["messages"] if m["author"]["id"] == BOT]
-
-
-def saying(text: str) -> Callable[[Json], list[Json]]:
-    """What finds the bot's messages that contain a text."""
-    return lambda state: [m for m in of_bot(state) if text in m["content"]]
-
-
-def buttons(message: Json) -> list[Json]:
-    return [b for row in message["components"] for b in row.get("components", [])]
-
-
-def labels(message: Json) -> list[str]:
-    return [b.get("label", "") for b in buttons(message)]
-
-
-def calls(state: Json, method: str, ending: str) -> list[Json]:
-    return [r for r in state["requests"] if r["method"] == method and r["route"].endswith(ending)]
-
-
-def answer_of(text: str, tag: str) -> str:
-    """The paragraphs of the fake model's answer in a text, in order."""
-    found = re.findall(rf"^answer {re.escape(tag)} part\d+.*$", text, flags=re.MULTILINE)
-    return "\n\n".join(line.strip() for line in found)
-
-
-def whole_answer(tag: str, chars: int) -> Callable[[Json], bool]:
-    """What tells that every paragraph of an answer stands there, and fails when one is doubled."""
-
-    def seen(state: Json) -> bool:
-        found = answer_of("\n".join(m["content"] for m in of_bot(state)), tag)
-        assert len(found) <= len(answer(tag, chars)), f"{tag} stands there twice: {found}"
-        return found == answer(tag, chars)
-
-    return seen
-
-
-def voices(state: Json) -> list[Json]:
-    """The bot's voice messages in order."""
-    return [m for m in of_bot(state) if m["flags"] & VOICE_MESSAGE]
-
-
-def brief(message: Json) -> Json:
-    shown = {k: message[k] for k in ("id", "channel_id", "content", "flags", "type")}
-    return shown | {
-        "by": message["author"]["username"],
-        "files": [a["filename"] for a in message["attachments"]],
-        "buttons": labels(message),
-    }
-
-
 def encoded(filename: str, data: bytes, content_type: str = "") -> Json:
     """A file as the control API takes it."""
     return {
@@ -332,3 +278,17 @@ def encoded(filename: str, data: bytes, content_type: str = "") -> Json:
         "content_type": content_type,
         "data": base64.b64encode(data).decode(),
     }
+
+
+def wav(*, seconds: float) -> bytes:
+    """A sine as a WAV file."""
+    out = io.BytesIO()
+    with closing(wave.open(out, "wb")) as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        count = int(16000 * seconds)
+        file.writeframes(
+            b"".join(struct.pack("<h", int(9000 * math.sin(n / 6))) for n in range(count))
+        )
+    return out.getvalue()

@@ -15,21 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import (
-    AMIR,
-    BEATE,
-    BOT,
-    OLGA,
-    VOICE_MESSAGE,
-    Bot,
-    Json,
-    Wire,
-    encoded,
-    of_bot,
-    saying,
-    voices,
-    whole_answer,
-)
+from tests.e2e.harness import AMIR, BEATE, OLGA, Bot, Wire, encoded
+from tests.e2e.looking import BOT, VOICE_MESSAGE, Json, of_bot, saying, voices, whole_answer
 
 KILLS = int(os.environ.get("SEXTANT_KILLS", "10"))
 SEED = int(os.environ.get("SEXTANT_KILL_SEED") or random.SystemRandom().randrange(10**6))
