@@ -1,7 +1,7 @@
 """The whole bot in a simulated Discord, with fake models that do what they are told.
 
-``world`` is a server with people in it; ``tests.fakes`` tells how a prompt directs the fake. Time
-stands still until ``world.env.advance_time``.
+``world`` is a server with people in it; ``tests.scripted`` tells how a prompt directs the fake.
+Time stands still until ``world.env.advance_time``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from bot.services.container import Services
 from bot.settings import EngineSettings, Settings
 from models.catalog import Catalog
 from models.contracts import Modality
-from tests.fakes import FakeWeights, Stage, fake_catalog, fake_model
+from tests.fakes import FakeWeights, fake_catalog, fake_model
+from tests.scripted import Stage
 from tests.simulation import StillEnv, waits_between_tasks_are_rest
 
 

@@ -27,7 +27,8 @@ from models.contracts import (
 )
 from models.errors import BackendError
 from tests.db.test_session import lock_for
-from tests.fakes import Stage, fake_engine, outcome_of, submission
+from tests.fakes import fake_engine, outcome_of, submission
+from tests.scripted import Stage
 
 
 async def a_job(jobs, request="secret prompt", model="fake-text", **who) -> Job:

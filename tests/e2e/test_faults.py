@@ -24,8 +24,8 @@ from models.contracts import Control, HandlerEvent, Modality, Request
 from models.transcription.whisper import WhisperHandler
 from tests.conftest import Run, World
 from tests.db.test_session import lock_for
-from tests.fakes import FakeHandler
 from tests.models import sounds
+from tests.scripted import FakeHandler
 
 OGG = ("talk.ogg", b"OggS\0\x02" + bytes(3000))
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from models.contracts import TextDelta
-from tests.fakes import MemoryJournal, Stage, fake_engine
+from tests.fakes import MemoryJournal, fake_engine
+from tests.scripted import Stage
 
 
 @pytest.fixture

@@ -7,15 +7,8 @@ import asyncio
 import pytest
 
 from bot.engine.job import Job, JobState
-from tests.fakes import (
-    MemoryJournal,
-    Stage,
-    fake_catalog,
-    fake_engine,
-    fake_model,
-    outcome_of,
-    submission,
-)
+from tests.fakes import MemoryJournal, fake_catalog, fake_engine, fake_model, outcome_of, submission
+from tests.scripted import Stage
 
 SERVER = {"kind": "endpoint", "url": "https://example.org/v1", "model": "m"}
 

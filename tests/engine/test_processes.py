@@ -25,7 +25,7 @@ from tests.fakes import MemoryJournal, fake_engine, fake_model, outcome_of, subm
 
 pytestmark = pytest.mark.slow
 
-RESOLVER = "tests.fakes:resolve"
+RESOLVER = "tests.scripted:resolve"
 
 
 class Ports:
@@ -248,7 +248,7 @@ from bot.settings import EngineSettings
 
 async def main():
     spool = pathlib.Path(sys.argv[1])
-    start = local_workers(EngineSettings(), spool, resolver="tests.fakes:resolve")
+    start = local_workers(EngineSettings(), spool, resolver="tests.scripted:resolve")
     port = start("cpu/0")
     await port.start()
     await anext(port.events())
