@@ -22,7 +22,8 @@ import psutil
 
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog, EndpointSource, ModelSpec, Profile, Weights
+from models.catalog import Catalog, EndpointSource, HubSource, ModelSpec, Profile, Weights
+from models.hub import gated
 from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check
             yield Check(Level.WARN, "model", f"{spec.id} has no key", remedy)
             continue
         remedy = f"python -m bot models pull {spec.id}"
+        if isinstance(spec.source, HubSource) and spec.source.gated:
+            remedy = f"{gated(spec.source)} Then: {remedy}"
         level = Level.FAIL if isinstance(spec, ModelSpec) else Level.WARN
         yield Check(level, "model", f"{spec.id} is not installed", remedy)
 

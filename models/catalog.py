@@ -6,6 +6,7 @@ backend or touch weights: ``models.weights`` fetches and locates those.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +23,9 @@ RowT = TypeVar("RowT", bound="_Row")
 
 Tool = Literal["safety", "speakers", "phonemes"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
+
+_PICKLED = re.compile(r"pytorch_model[^/]*\.bin$")
+"""Names, or patterns of names, of pickled checkpoints in one file or in several."""
 
 BACKEND_GROUP = "sextant.backends"
 """Entry point group. A backend ``coqui`` is a callable ``load(spec, location, device)``."""
@@ -86,6 +90,7 @@ class HubSource(_Row):
         revision: The commit.
         files: Names or patterns of the files to fetch; empty for all.
         convert_pickles: The weights are pickled: convert them once, right after the pull.
+        gated: The hub hands it to those alone who accepted its licence there.
     """
 
     kind: Literal["hub"] = "hub"
@@ -93,11 +98,12 @@ class HubSource(_Row):
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     files: tuple[str, ...] = ()
     convert_pickles: bool = False
+    gated: bool = False
 
     @model_validator(mode="after")
     def _pickles_are_converted(self) -> HubSource:
-        if any(name.endswith("pytorch_model.bin") for name in self.files) != self.convert_pickles:
-            raise ValueError("convert_pickles goes with pytorch_model.bin among files")
+        if any(_PICKLED.search(name) for name in self.files) != self.convert_pickles:
+            raise ValueError("convert_pickles goes with pytorch_model*.bin among files")
         return self
 
 

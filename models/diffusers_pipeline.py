@@ -135,7 +135,8 @@ class DiffusersPipeline:
             if tokenizer is None or encoder is None:
                 continue
             clip = str(encoder.config.model_type).startswith("clip")
-            found.append((tokenizer, longest if longest and not clip else _own_limit(tokenizer)))
+            limit = longest if longest and not clip else _own_limit(tokenizer)
+            found.append((tokenizer, limit - _wrapping(tokenizer)))
         return found
 
 
@@ -206,6 +207,15 @@ def default_of(parameters: dict[str, inspect.Parameter], name: str) -> Any:
     """Return the value of a parameter that is not given; None where it must be."""
     found = parameters.get(name)
     return None if found is None or found.default is inspect.Parameter.empty else found.default
+
+
+def _wrapping(tokenizer: Any) -> int:
+    """Return how many tokens a chat template puts around a prompt, where there is one."""
+    if not getattr(tokenizer, "chat_template", None):
+        return 0
+    empty = [{"role": "user", "content": ""}]
+    wrapped: str = tokenizer.apply_chat_template(empty, tokenize=False, add_generation_prompt=True)
+    return len(tokenizer(wrapped).input_ids)
 
 
 def _own_limit(tokenizer: Any) -> int:

@@ -61,6 +61,8 @@ def fetch_repository(source: HubSource, folder: Path, count: Count) -> None:
     except ImportError as error:
         raise PullFailed("huggingface_hub is not installed: pip install -e '.[models]'") from error
     disable_progress_bars()
+    if source.gated and not has_token():
+        raise PullFailed(gated(source))  # before the files that anybody gets
     with _told_plainly(source):
         files = _wanted(source)
         sizes = [_present_bytes(folder, file) for file in files]
@@ -73,6 +75,21 @@ def fetch_repository(source: HubSource, folder: Path, count: Count) -> None:
 
             _fetch(source, file, folder, tell)
             sizes[number] = file.size_bytes
+
+
+def gated(source: HubSource) -> str:
+    """Return the sentence that says what to do about a gated repository."""
+    return (
+        f"{source.repo} is gated: accept its licence on its page of the hub, make a token there, "
+        "and set HF_TOKEN."
+    )
+
+
+def has_token() -> bool:
+    """Whether the hub's library finds a token, in the environment or where one has logged in."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None
 
 
 def _wanted(source: HubSource) -> list[_File]:
@@ -194,10 +211,7 @@ def _told_plainly(source: HubSource) -> Iterator[None]:
     except PullFailed:
         raise
     except GatedRepoError as error:
-        raise PullFailed(
-            f"{source.repo} is gated: accept its licence on its page of the hub, make a token "
-            "there, and set HF_TOKEN."
-        ) from error
+        raise PullFailed(gated(source)) from error
     except RepositoryNotFoundError as error:
         raise PullFailed(
             f"The hub has no {source.repo}, or shows it to nobody without HF_TOKEN."

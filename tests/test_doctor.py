@@ -76,6 +76,12 @@ def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: 
     assert check.remedy == "python -m bot models pull hibari"
 
 
+def test_a_gated_model_says_what_its_hub_wants_first(catalog: Catalog, tmp_path: Path) -> None:
+    [check] = doctor.check_models([catalog.get("flux-schnell")], WeightStore(tmp_path))
+    assert check.remedy.startswith("black-forest-labs/FLUX.1-schnell is gated: accept its licence")
+    assert check.remedy.endswith("set HF_TOKEN. Then: python -m bot models pull flux-schnell")
+
+
 def test_without_the_classifier_of_pictures_the_bot_still_serves(
     catalog: Catalog, tmp_path: Path
 ) -> None:

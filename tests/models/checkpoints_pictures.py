@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.models.checkpoints import FAMILIES as CHATS
+from tests.models.checkpoints import _tokenizer
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -136,12 +139,51 @@ def _flux(*, guidance_embeds: bool) -> DiffusionPipeline:
     )
 
 
+def _z_image() -> DiffusionPipeline:
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        ZImagePipeline,
+        ZImageTransformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3Model
+
+    transformer = ZImageTransformer2DModel(
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=32,
+        axes_dims=[4, 6, 6],
+        axes_lens=[1024, 64, 64],
+    )
+    tokenizer = _tokenizer(CHATS["qwen3"])
+    tokenizer.pad_token = tokenizer.eos_token
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    return ZImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae(16, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=Qwen3Model(config).eval(),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+
+
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "sd15": _sd15,
     "sdxl": _sdxl,
     "sd3": _sd3,
     "flux-dev": lambda: _flux(guidance_embeds=True),
     "flux-schnell": lambda: _flux(guidance_embeds=False),
+    "z-image": _z_image,
 }
 
 

@@ -21,8 +21,9 @@ from models.catalog import Catalog, HubSource, ModelSpec, backend_entry_point
 from models.contracts import VisionRequest, VisionResult
 from models.errors import ModelNotInstalled
 from models.hub import PullFailed
+from models.pickles import convert_pickles
 from models.weights import WeightStore
-from tests.models import checkpoints_vision
+from tests.models import checkpoints, checkpoints_vision
 from tests.models.control import ScratchControl, media_of, result_of, spec_of
 from tests.models.hub_server import REPO, REVISION, HubServer
 
@@ -217,6 +218,30 @@ def test_a_gated_repository_says_what_to_do(hub: HubServer, store: WeightStore) 
         store.pull(TINY, print)
 
 
+def test_a_gated_row_wants_a_token_before_anything_is_fetched(
+    hub: HubServer, store: WeightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = spec("config.json", gated=True)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    with pytest.raises(PullFailed, match=r"owner/name is gated: accept its licence.*HF_TOKEN"):
+        store.pull(row, print)
+    assert hub.sent == []
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_x")
+    store.pull(row, print)
+    assert store.is_installed(row)
+
+
+def test_no_profile_needs_a_gated_model() -> None:
+    catalog = Catalog.read(ROOT / "config")
+    sources = {
+        spec.id: spec.source for name in catalog.profiles for spec in catalog.of_profile(name)
+    }
+    assert not [id_ for id_, source in sources.items() if getattr(source, "gated", False)]
+    gated = [spec for spec in catalog.all() if getattr(spec.source, "gated", False)]
+    assert {spec.id for spec in gated} >= {"flux-schnell", "sd-3.5-large"}
+    assert all("Gated" in spec.description or "HF_TOKEN" in spec.description for spec in gated)
+
+
 def test_an_unknown_repository_and_an_absent_hub_are_told(
     hub: HubServer, store: WeightStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +328,77 @@ def test_a_converted_checkpoint_is_loaded_and_captions(
     handler.close()
 
 
+@pytest.mark.parametrize(
+    ("stem", "safe"), [("pytorch_model", "model"), ("diffusion_pytorch_model",) * 2]
+)
+def test_a_checkpoint_in_several_files_is_converted_file_by_file(
+    stem: str, safe: str, hub: HubServer, store: WeightStore, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+    shards = {name: f"{stem}-0000{number}-of-00002.bin" for number, name in enumerate("ab", 1)}
+    for name, file in shards.items():
+        torch.save({name: tensors[name]}, tmp_path / "shard")
+        hub.files[f"unet/{file}"] = (tmp_path / "shard").read_bytes()
+    index = {"metadata": {"total_size": 28}, "weight_map": shards}
+    hub.files[f"unet/{stem}.bin.index.json"] = json.dumps(index).encode()
+    row = spec("unet/*.json", f"unet/{stem}-*.bin", convert_pickles=True)
+    store.pull(row, print)
+    place = Path(store.locate(row)) / "unet"
+    found = json.loads((place / f"{safe}.safetensors.index.json").read_text())
+    assert found["metadata"] == {"total_size": 28}
+    assert sorted(file.name for file in place.iterdir()) == sorted(
+        {f"{safe}.safetensors.index.json", *found["weight_map"].values()}
+    )
+    for name, file in found["weight_map"].items():
+        assert torch.equal(load_file(place / file)[name], tensors[name])
+    assert store.verify(row) == []
+
+
+def test_converted_shards_are_what_transformers_loads(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = checkpoints.write_random(tmp_path / "whole", "llama")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    names = sorted(model.state_dict())
+    halves = {1: names[::2], 2: names[1::2]}
+    for number, half in halves.items():
+        file = folder / f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save({name: model.state_dict()[name] for name in half}, file)
+    weight_map = {
+        name: f"pytorch_model-0000{number}-of-00002.bin"
+        for number, half in halves.items()
+        for name in half
+    }
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors").unlink()
+    convert_pickles(folder)
+    again = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "says"),
+    [
+        ('{"weight_map": {"a": "pytorch_model-00002-of-00002.bin"}}', "did not come"),
+        ('{"weight_map": {"a": "../../pytorch_model.bin"}}', "did not come"),
+        ('{"weight_map": {"a": 3}}', "no index of weights"),
+        ("[]", "no index of weights"),
+        ("nothing", "no index of weights"),
+    ],
+)
+def test_an_index_that_does_not_fit_fails_the_pull(index: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin.index.json").write_text(index)
+    with pytest.raises(PullFailed, match=says):
+        convert_pickles(tmp_path)
+
+
 def test_a_pickle_that_would_run_code_is_not_read(
     hub: HubServer, store: WeightStore, tmp_path: Path
 ) -> None:
@@ -331,5 +427,7 @@ def test_the_catalogue_fetches_no_pickle_unconverted() -> None:
     row = {"repo": REPO, "revision": REVISION}
     with pytest.raises(ValueError, match="convert_pickles"):
         HubSource.model_validate({**row, "files": ["pytorch_model.bin"]})
+    with pytest.raises(ValueError, match="convert_pickles"):
+        HubSource.model_validate({**row, "files": ["unet/diffusion_pytorch_model-*.bin"]})
     with pytest.raises(ValueError, match="convert_pickles"):
         HubSource.model_validate({**row, "files": ["model.safetensors"], "convert_pickles": True})

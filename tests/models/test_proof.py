@@ -49,7 +49,7 @@ PROOFS = {
         model_id: f"{IMAGE}[{model_id}]"
         for model_id in (
             *("sd-1.5", "sdxl", "sd-3.5-medium", "sd-3.5-large", "sd-3.5-large-turbo"),
-            *("flux-schnell", "flux-dev", "own-diffusion"),
+            *("flux-schnell", "flux-dev", "z-image-turbo", "own-diffusion"),
         )
     },
     "swin2sr-real-x4": f"{ENLARGE}::test_published_weights_are_converted_once",

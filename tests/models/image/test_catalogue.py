@@ -25,6 +25,7 @@ FAMILY_OF = {
     "sd-3.5-large-turbo": "sd3",
     "flux-schnell": "flux-schnell",
     "flux-dev": "flux-dev",
+    "z-image-turbo": "z-image",
     "own-diffusion": "sd15",
 }
 
