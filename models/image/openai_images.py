@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from models.catalog import ModelSpec
@@ -33,7 +34,6 @@ from models.image.options import HostedImageOptions
 from models.image.pictures import (
     JPEG,
     PNG,
-    ReadPicture,
     encode_png,
     encode_preview,
     open_picture,
@@ -41,7 +41,7 @@ from models.image.pictures import (
 )
 from models.image.plan import Bounds, fit_size
 from models.image.provenance import alt_text, metadata_of
-from models.image.safety import SafetyClassifier
+from models.image.safety import SafetyClassifier, screened, worst
 from models.prices import Amounts, most_used
 from models.tasks import TaskStepper
 
@@ -67,6 +67,15 @@ def load(spec: ModelSpec, location: str, device: str) -> TaskStepper:
     return TaskStepper(options.slots, server.draw, client.close)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A picture to start from."""
+
+    image: Image.Image
+    notices: tuple[str, ...]
+    unsafe_score: float | None
+
+
 class ImageServer:
     """A server that draws."""
 
@@ -90,12 +99,10 @@ class ImageServer:
         size = _size(request, self._options)
         for sentence in self._notices(request, size):
             yield Notice(sentence)
-        reference = None
-        if request.reference is not None:
-            path = control.open(request.reference)
-            reference = await asyncio.to_thread(read_picture, path)
-            for sentence in reference.notices:
-                yield Notice(sentence)
+        reference = await asyncio.to_thread(self._open_reference, request, control)
+        for sentence in reference.notices if reference else ():
+            yield Notice(sentence)
+        reference_score = reference.unsafe_score if reference else None
         yield Progress("waiting for the model's server")
         bill = Bill(self._spec, control)
         try:
@@ -109,7 +116,9 @@ class ImageServer:
                             answer = event
                         elif event.type.endswith(".partial_image"):
                             yield Progress("drawing")
-                            for look in await asyncio.to_thread(self._look, event, control):
+                            for look in await asyncio.to_thread(
+                                self._look, event, control, reference_score
+                            ):
                                 yield look
         except openai.OpenAIError as error:
             raise translate(error) from error
@@ -118,10 +127,18 @@ class ImageServer:
         if answer is None:
             raise BackendError("The model's server broke off. Please try again.")
         bill.count(self._used(answer))
-        yield await asyncio.to_thread(self._finished, request, answer, control)
+        yield await asyncio.to_thread(self._finished, request, answer, control, reference_score)
+
+    def _open_reference(self, request: ImageRequest, control: Control) -> _Reference | None:
+        """Return the picture to start from; one that is blocked never leaves this machine."""
+        if request.reference is None:
+            return None
+        read = read_picture(control.open(request.reference))
+        score = screened(self._safety, read.image, request.blocked_from)
+        return _Reference(read.image, read.notices, score)
 
     async def _ask(
-        self, request: ImageRequest, size: tuple[int, int], reference: ReadPicture | None
+        self, request: ImageRequest, size: tuple[int, int], reference: _Reference | None
     ) -> Any:
         """Send the request; return the answer, or a stream of it."""
         prompt = request.prompt
@@ -163,17 +180,23 @@ class ImageServer:
             found.append(f"{name} takes no {' or '.join(ignored)}, so yours was not used.")
         return found
 
-    def _look(self, event: Any, control: Control) -> list[Preview]:
+    def _look(self, event: Any, control: Control, reference_score: float | None) -> list[Preview]:
         image = _decoded(event.b64_json)
-        if self._safety is not None and not self._safety.allows_preview(image):
+        if self._safety is not None and not self._safety.allows_preview(image, reference_score):
             return []
         return [Preview(control.store(encode_preview(image), "preview.jpg", JPEG))]
 
-    def _finished(self, request: ImageRequest, answer: Any, control: Control) -> Finished:
+    def _finished(
+        self, request: ImageRequest, answer: Any, control: Control, reference_score: float | None
+    ) -> Finished:
         encoded = _pictures_in(answer)
-        pictures = tuple(
+        drawn = (
             self._picture(request, number, _decoded(data), control)
             for number, data in enumerate(encoded, start=1)
+        )
+        pictures = tuple(
+            replace(picture, unsafe_score=worst(picture.unsafe_score, reference_score))
+            for picture in drawn
         )
         return Finished(ImageResult(pictures, Usage(len(pictures), "pictures")))
 
@@ -205,7 +228,7 @@ class ImageServer:
             height_px=image.height,
             seed=None,
             alt_text=alt_text(request.prompt),
-            unsafe_score=self._safety.score(image) if self._safety else None,
+            unsafe_score=screened(self._safety, image, None),
         )
 
 

@@ -26,7 +26,7 @@ from models.image.pictures import PNG
 from models.image.safety import SafetyClassifier
 from models.prices import Amounts
 from models.tasks import TaskStepper
-from models.video.hosted import Intake, Order, first_frame, order_for, polled
+from models.video.hosted import Intake, Order, order_for, polled, with_first_frame
 from models.video.options import HostedClipOptions
 
 if TYPE_CHECKING:
@@ -73,14 +73,16 @@ class VeoServer:
         from google.auth.exceptions import GoogleAuthError
 
         order = order_for(request, self._options, self._spec.name, takes_seed=True)
-        first, said = await asyncio.to_thread(first_frame, request, order, control)
-        for sentence in (*order.notices, *said):
+        order = await asyncio.to_thread(
+            with_first_frame, order, request, control, self._intake.safety
+        )
+        for sentence in order.notices:
             yield Notice(sentence)
         yield Progress("waiting for the model's server")
         seed = secrets.randbits(32) if request.seed is None else request.seed
         bill = Bill(self._spec, control)
         with bill.sent(order.price, GoogleAuthError):
-            operation = await self._order(request, order, first, seed)
+            operation = await self._order(request, order, seed)
         async with aclosing(polled(lambda: self._look(operation), self._options)) as looks:
             async for state in looks:
                 if state.done:
@@ -94,11 +96,12 @@ class VeoServer:
         yield await asyncio.to_thread(self._intake.finished, request, order, data, control, seed)
 
     async def _order(
-        self, request: VideoRequest, order: Order, first: bytes | None, seed: int
+        self, request: VideoRequest, order: Order, seed: int
     ) -> GenerateVideosOperation:
         from google.genai import types
 
         wide = order.width_px >= order.height_px
+        first = order.first_frame
         image = None if first is None else types.Image(image_bytes=first, mime_type=PNG)
         wishes = types.GenerateVideosConfig(
             number_of_videos=1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from models.catalog import ModelSpec
@@ -17,7 +17,7 @@ from models.contracts import Control, Finished, Usage, VideoRequest, VideoResult
 from models.errors import BackendError, DeadlineExceeded, InvalidMedia
 from models.image.pictures import read_picture
 from models.image.provenance import Recipe, alt_text, metadata_of
-from models.image.safety import SafetyClassifier
+from models.image.safety import SafetyClassifier, screened, worst
 from models.prices import Amounts, offered_length
 from models.video.mp4 import MP4, adopt
 from models.video.options import HostedClipOptions
@@ -36,12 +36,21 @@ _LIKE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a server is asked for."""
+    """What a server is asked for.
+
+    Attributes:
+        width_px, height_px, seconds: The shape of the clip.
+        notices: What the member should know.
+        first_frame: The picture to begin with, as a PNG of that size.
+        first_score: What the safety classifier said of it.
+    """
 
     width_px: int
     height_px: int
     seconds: int
     notices: tuple[str, ...]
+    first_frame: bytes | None = None
+    first_score: float | None = None
 
     @property
     def price(self) -> Amounts:
@@ -77,20 +86,22 @@ def order_for(
     return Order(width, height, seconds, tuple(notices))
 
 
-def first_frame(
-    request: VideoRequest, order: Order, control: Control
-) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the picture to begin with as a PNG of the clip's size, and what to say about it.
+def with_first_frame(
+    order: Order, request: VideoRequest, control: Control, safety: SafetyClassifier | None
+) -> Order:
+    """Return an order that begins with the picture of the request, if it has one.
 
     Raises:
         InvalidMedia: It is not a picture, or is damaged.
+        UnsafePicture: It is blocked, so it does not leave this machine.
     """
     from PIL import ImageOps
 
     if request.first_frame is None:
-        return None, ()
+        return order
     read = read_picture(control.open(request.first_frame))
-    notices = read.notices
+    score = screened(safety, read.image, request.blocked_from)
+    notices = (*order.notices, *read.notices)
     if (
         not 0.95
         < (order.width_px / order.height_px) / (read.image.width / read.image.height)
@@ -99,7 +110,7 @@ def first_frame(
         notices += (CROPPED,)
     file = io.BytesIO()
     ImageOps.fit(read.image, (order.width_px, order.height_px)).save(file, "PNG")
-    return file.getvalue(), notices
+    return replace(order, notices=notices, first_frame=file.getvalue(), first_score=score)
 
 
 async def polled(
@@ -151,7 +162,7 @@ class Intake:
         }
         try:
             clip = adopt(data, clip_metadata(metadata_of(self.spec, seed, recipe)))
-            score = self._score(clip.data)
+            score = worst(self._score(clip.data), order.first_score)
         except InvalidMedia as error:
             raise BackendError("The model's server sent a damaged clip.") from error
         name = "clip.mp4" if seed is None else f"clip-{seed}.mp4"

@@ -24,7 +24,7 @@ from models.image.pictures import PNG
 from models.image.safety import SafetyClassifier
 from models.prices import Amounts
 from models.tasks import TaskStepper
-from models.video.hosted import Intake, Order, first_frame, order_for, polled
+from models.video.hosted import Intake, Order, order_for, polled, with_first_frame
 from models.video.options import HostedClipOptions
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ class VideoServer:
     async def make(self, request: VideoRequest, control: Control) -> AsyncIterator[HandlerEvent]:
         """Yield the events of one job."""
         order = order_for(request, self._options, self._spec.name, takes_seed=False)
-        first, said = await asyncio.to_thread(first_frame, request, order, control)
-        for sentence in (*order.notices, *said):
+        order = await asyncio.to_thread(
+            with_first_frame, order, request, control, self._intake.safety
+        )
+        for sentence in order.notices:
             yield Notice(sentence)
         yield Progress("waiting for the model's server")
         bill = Bill(self._spec, control)
-        ordering = asyncio.create_task(self._order(request, order, first))
+        ordering = asyncio.create_task(self._order(request, order))
         try:
             with bill.sent(order.price):
                 video = await asyncio.shield(ordering)
@@ -92,7 +94,7 @@ class VideoServer:
             await self._forget(ordering)
         yield await asyncio.to_thread(self._intake.finished, request, order, data, control, None)
 
-    async def _order(self, request: VideoRequest, order: Order, first: bytes | None) -> Video:
+    async def _order(self, request: VideoRequest, order: Order) -> Video:
         import openai
 
         prompt = request.prompt
@@ -104,8 +106,8 @@ class VideoServer:
             "seconds": str(order.seconds),
             "size": order.size,
         }
-        if first is not None:
-            wishes["input_reference"] = ("first-frame.png", first, PNG)
+        if order.first_frame is not None:
+            wishes["input_reference"] = ("first-frame.png", order.first_frame, PNG)
         try:
             return await patiently(lambda: self._client.videos.create(**wishes))
         except openai.OpenAIError as error:

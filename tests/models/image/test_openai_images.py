@@ -21,6 +21,7 @@ from models.errors import (
     HandlerError,
     ModelLoadFailed,
     ModelUnavailable,
+    UnsafePicture,
 )
 from models.image.openai_images import load
 from models.image.safety import SafetyClassifier
@@ -28,6 +29,7 @@ from models.tasks import TaskStepper
 from tests.models.control import ScratchControl, notices, stages
 from tests.models.image.conftest import opened
 from tests.models.image.image_server import ImageServer, Reply, refuses
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 
 MakeSpec = Callable[..., ModelSpec]
 Connect = Callable[..., TaskStepper]
@@ -334,6 +336,23 @@ def test_explicit_previews_are_kept_back(
     events = run(connect(safety_dir="somewhere"), ask(), control)
     assert not [event for event in events if isinstance(event, Preview)]
     assert result_of(events).pictures[0].unsafe_score == 0.9
+
+
+def test_a_blocked_reference_is_sent_to_nobody(
+    server: ImageServer,
+    connect: Connect,
+    control: ScratchControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dislike_blue(monkeypatch)
+    blue = plain(control, "blue")
+    stepper = connect(safety_dir="somewhere")
+    with pytest.raises(UnsafePicture):
+        run(stepper, ask(reference=blue, blocked_from=0.7), control)
+    assert server.requests == []
+    server.script = [Reply(["red"], stream=True)]
+    events = run(stepper, ask(reference=blue), control)
+    assert result_of(events).pictures[0].unsafe_score == EXPLICIT
 
 
 def test_the_key_comes_from_the_variable_that_the_catalogue_names(

@@ -25,11 +25,13 @@ from models.errors import (
     HandlerError,
     ModelLoadFailed,
     ModelUnavailable,
+    UnsafePicture,
 )
 from models.tasks import TaskStepper
 from models.video.google_video import load
 from tests.models.control import ScratchControl, notices, stages
 from tests.models.loopback import Reply
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 from tests.models.video.clip_servers import PROJECT, REGION, VeoServer, google_refuses
 from tests.models.video.conftest import (
     frames_in,
@@ -142,6 +144,22 @@ def test_it_begins_with_a_picture(
     assert server.asked[0]["parameters"]["aspectRatio"] == "9:16"
     assert len(notices(events)) == 2
     assert result_of(events).seed is not None
+
+
+def test_a_blocked_first_frame_is_sent_to_nobody(
+    server: VeoServer,
+    connect: Connect,
+    control: ScratchControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dislike_blue(monkeypatch)
+    stepper = connect(safety_dir="somewhere")
+    blue = plain(control, "blue")
+    with pytest.raises(UnsafePicture):
+        run_task(stepper, ask(first_frame=blue, blocked_from=0.7), control)
+    assert server.asked == []
+    result = result_of(run_task(stepper, ask(first_frame=blue), control))
+    assert result.unsafe_score == EXPLICIT
 
 
 REFUSALS: list[tuple[Reply, type[HandlerError], str]] = [

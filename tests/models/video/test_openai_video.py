@@ -21,12 +21,14 @@ from models.errors import (
     HandlerError,
     ModelLoadFailed,
     ModelUnavailable,
+    UnsafePicture,
 )
 from models.image.safety import SafetyClassifier
 from models.tasks import TaskStepper
 from models.video.openai_video import load
 from tests.models.control import ScratchControl, notices, stages
 from tests.models.loopback import Reply
+from tests.models.scoring import EXPLICIT, dislike_blue, plain
 from tests.models.video.clip_servers import SoraServer, clip, openai_refuses
 from tests.models.video.conftest import (
     frames_in,
@@ -144,6 +146,22 @@ def test_it_begins_with_a_picture(
     with Image.open(io.BytesIO(sent)) as image:
         assert (image.format, image.size) == ("PNG", (1280, 720))
     assert "The first frame has another shape than the clip" in notices(events)[0]
+
+
+def test_a_blocked_first_frame_is_sent_to_nobody(
+    server: SoraServer,
+    connect: Connect,
+    control: ScratchControl,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dislike_blue(monkeypatch)
+    blue = plain(control, "blue")
+    stepper = connect(safety_dir="somewhere")
+    with pytest.raises(UnsafePicture):
+        run_task(stepper, ask(first_frame=blue, blocked_from=0.7), control)
+    assert server.asked == []
+    result = result_of(run_task(stepper, ask(first_frame=blue), control))
+    assert result.unsafe_score == EXPLICIT
 
 
 def test_the_worst_frame_counts(
