@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.catalog import ModelSpec
+from models.dtypes import weights_dtype
 from models.errors import BackendError, ModelLoadFailed, OutOfMemory
 from models.text.cache import converted, versions_of
 from models.text.chat import ChatFormat, ChatTokenizer, named_template
@@ -144,26 +145,11 @@ def _read_weights(folder: Path, options: TextOptions, device: str) -> PreTrained
         folder,
         config=config,
         use_safetensors=True,
-        dtype=_dtype(options.dtype, config.dtype, device),
+        dtype=weights_dtype(options.dtype, config.dtype, device),
         device_map={"": device},
         **local,
     )
     return model.eval()
-
-
-def _dtype(wanted: str, stored: torch.dtype | None, device: str) -> torch.dtype:
-    """Choose the type of the weights: the stored one, where the device is fast with it."""
-    import torch
-
-    if wanted != "auto":
-        chosen: torch.dtype = getattr(torch, wanted)
-        return chosen
-    stored = stored or torch.float32
-    if device == "cpu":
-        return torch.float32 if stored is torch.float16 else stored
-    if stored is not torch.float32:
-        return stored
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _read_tokenizer(folder: Path, model: CausalModel, options: TextOptions) -> ChatTokenizer:

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from models.catalog import ModelSpec
 from models.contracts import Control, HandlerEvent, Progress, TextRequest
-from models.errors import ModelLoadFailed
+from models.options import Options
 from models.text.answer import Answer
 from models.text.chat import ChatTokenizer
 from models.text.prompt import fit
@@ -29,7 +28,7 @@ PROMPT_CHUNK: Final = 128
 that a cancel is heard in time."""
 
 
-class TextOptions(BaseModel):
+class TextOptions(Options):
     """Load-time options of the local text backends, from the catalogue.
 
     Attributes:
@@ -41,8 +40,6 @@ class TextOptions(BaseModel):
         cache_dir: Where converted weights are kept; the engine sets it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     top_p: float = Field(0.9, gt=0, le=1)
     top_k: int = Field(40, ge=1)
     repetition_penalty: float = Field(1.1, ge=1)
@@ -50,20 +47,6 @@ class TextOptions(BaseModel):
     template: Mapping[str, Any] = Field(default_factory=dict)
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     cache_dir: str = ""
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> TextOptions:
-        """Read a model's options.
-
-        Raises:
-            ModelLoadFailed: An option is unknown or out of bounds.
-        """
-        try:
-            return cls.model_validate(dict(spec.options))
-        except ValidationError as error:
-            raise ModelLoadFailed(
-                f"The options of `{spec.id}` are wrong: tell the owner."
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)

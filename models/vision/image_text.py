@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from models.catalog import ModelSpec
+from models.dtypes import weights_dtype
 from models.errors import ModelLoadFailed
 from models.torch_errors import translated
 from models.vision.blip import Answerer, Captioner
@@ -22,7 +23,6 @@ from models.vision.options import VisionOptions
 from models.vision.trocr import LineReader
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
 MakeReader: TypeAlias = Callable[["PreTrainedModel", Any, VisionOptions], Reader]
@@ -63,7 +63,7 @@ def _read(folder: Path, options: VisionOptions, device: str) -> Reader:
         folder,
         config=config,
         use_safetensors=True,
-        dtype=_dtype(options.dtype, config.dtype, device),
+        dtype=weights_dtype(options.dtype, config.dtype, device),
         device_map={"": device},
         **local,
     ).eval()
@@ -82,18 +82,3 @@ def _kind(config: PretrainedConfig) -> tuple[Any, MakeReader]:
     if config.model_type == "vision-encoder-decoder":
         return AutoModelForImageTextToText, LineReader
     return AutoModelForImageTextToText, Talker
-
-
-def _dtype(wanted: str, stored: torch.dtype | None, device: str) -> torch.dtype:
-    """Choose the type of the weights: the stored one, where the device is fast with it."""
-    import torch
-
-    if wanted != "auto":
-        chosen: torch.dtype = getattr(torch, wanted)
-        return chosen
-    stored = stored or torch.float32
-    if device == "cpu":
-        return torch.float32 if stored is torch.float16 else stored
-    if stored is not torch.float32:
-        return stored
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from models.catalog import ModelSpec
-from models.errors import ModelLoadFailed
+from models.options import Options
 
 
-class VisionOptions(BaseModel):
+class VisionOptions(Options):
     """Options of a model that looks at pictures.
 
     Attributes:
@@ -27,8 +26,6 @@ class VisionOptions(BaseModel):
         cache_dir, safety_dir: Set by the engine; the latter only where the classifier is there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     num_beams: int = Field(1, ge=1, le=8)
     repetition_penalty: float = Field(1.0, ge=1, le=2)
@@ -37,17 +34,3 @@ class VisionOptions(BaseModel):
     threads: int = Field(0, ge=0, le=64)
     cache_dir: str = ""
     safety_dir: str = ""
-
-    @classmethod
-    def of(cls, spec: ModelSpec) -> VisionOptions:
-        """Read a model's options.
-
-        Raises:
-            ModelLoadFailed: An option is unknown or out of bounds.
-        """
-        try:
-            return cls.model_validate(dict(spec.options))
-        except ValidationError as error:
-            raise ModelLoadFailed(
-                f"The options of `{spec.id}` are wrong: tell the owner."
-            ) from error
