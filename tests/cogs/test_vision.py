@@ -223,6 +223,28 @@ async def test_a_reply_to_the_reply_keeps_the_picture_also_after_a_restart(world
     assert world.messages()[-1].content.endswith("And now? It is blue.")
 
 
+async def test_all_pictures_of_a_command_are_kept_also_after_a_restart(world: World) -> None:
+    await describe(world, picture("red"), task="detailed", picture_2=("b.png", picture("blue")))
+    described = world.messages()[-1]
+    for question in ("Which colour?", "Sure?", "Quite?"):
+        await world.restart()
+        asked_about = described if question == "Which colour?" else world.messages()[-1]
+        await world.stranger.send(world.channel, question, reply_to=asked_about)
+        answer = world.messages()[-1].content
+        assert f"{question} It is red." in answer
+        assert f"{question} It is blue." in answer
+
+
+@pytest.mark.parametrize("options", [{"task": "alt_text"}, {"task": "ocr", "layout": True}])
+async def test_questions_follow_whatever_was_asked_first(
+    world: World, options: dict[str, Any]
+) -> None:
+    await describe(world, picture("green", says=PAGE), **options)
+    await world.restart()
+    await world.member.send(world.channel, "Which colour?", reply_to=world.messages()[-1])
+    assert world.messages()[-1].content.endswith("Which colour? It is green.")
+
+
 async def test_a_picture_that_is_gone_is_said_to_be_gone(world: World) -> None:
     files = [("a.png", picture("blue"))]
     message = await world.stranger.send(world.channel, "look", attachments=files)
