@@ -1,0 +1,54 @@
+"""The tokenizer of the embedded models: one token a word, and one for every word it does not know.
+
+This module owns how captions become numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.captions import vocabulary
+
+MAX_TOKENS = 32
+"""With the marks of the beginning and the end."""
+
+PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
+_MARKS = (PAD, UNKNOWN, BEGIN, END)
+
+
+def new_tokenizer(*, begin: bool = True) -> Any:
+    """Return the tokenizer. Case, commas and full stops make no difference to it.
+
+    Args:
+        begin: Whether it marks the beginning, as CLIP's do and T5's do not.
+    """
+    from tokenizers import Regex, Tokenizer, normalizers
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    listed = [*_MARKS, *(word for word in vocabulary() if word.isalpha())]
+    numbers = {word: number for number, word in enumerate(listed)}
+    inner = Tokenizer(WordLevel(numbers, unk_token=UNKNOWN))
+    inner.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"[^\p{L}\p{N}]"), " "),
+        ]
+    )
+    inner.pre_tokenizer = WhitespaceSplit()
+    inner.post_processor = TemplateProcessing(
+        single=f"{BEGIN} $A {END}" if begin else f"$A {END}",
+        special_tokens=[(BEGIN, numbers[BEGIN]), (END, numbers[END])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        bos_token=BEGIN,
+        eos_token=END,
+        model_max_length=MAX_TOKENS,
+        clean_up_tokenization_spaces=False,
+    )
