@@ -143,7 +143,6 @@ def write_parrot(folder: Path, name: str, recital: Sequence[str], **changes: Any
         recital: Texts and control tokens; no token may occur twice, nor the prompt's last one.
         changes: Fields of the family to replace, such as ``template``.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
     family = replace(FAMILIES[name], **changes)
@@ -151,13 +150,27 @@ def write_parrot(folder: Path, name: str, recital: Sequence[str], **changes: Any
     size = 32 * -(-len(tokenizer) // 32)
     config = _config(family, tokenizer, hidden_size=size, tie_word_embeddings=False)
     model = AutoModelForCausalLM.from_config(config)
-    for part, weights in model.named_parameters():
-        if part.endswith(("o_proj.weight", "down_proj.weight")):
-            weights.data.zero_()  # what remains is the residual stream: the token itself
-    model.get_input_embeddings().weight.data = torch.eye(len(tokenizer), size)
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False
     )
+    make_recite(model, tokenizer, prompt, recital)
+    return _save(folder, model, tokenizer)
+
+
+def make_recite(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: str,
+    recital: Sequence[str],
+) -> None:
+    """Make a model answer whatever ends as ``prompt`` does with the pieces of ``recital``."""
+    import torch
+
+    for part, weights in model.named_parameters():
+        if "visual" not in part and part.endswith(("o_proj.weight", "down_proj.weight")):
+            weights.data.zero_()  # what remains is the residual stream: the token itself
+    size = model.get_input_embeddings().weight.shape[1]
+    model.get_input_embeddings().weight.data = torch.eye(len(tokenizer), size)
     ids = [tokenizer.encode(prompt, add_special_tokens=False)[-1]]
     for piece in recital:
         ids += tokenizer.encode(piece, add_special_tokens=False)
@@ -166,7 +179,6 @@ def write_parrot(folder: Path, name: str, recital: Sequence[str], **changes: Any
     for token, following in itertools.pairwise(ids):
         head[following, token] = 8 / size**0.5
     model.get_output_embeddings().weight.data = head
-    return _save(folder, model, tokenizer)
 
 
 def write_tokenizer(folder: Path, name: str, **changes: Any) -> None:

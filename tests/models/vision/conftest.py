@@ -10,7 +10,7 @@ import pytest
 
 from models.catalog import ModelSpec, PathSource
 from models.contracts import MediaInput, Modality
-from tests.models import checkpoints_vision
+from tests.models import checkpoints_talkers, checkpoints_vision
 from tests.models.control import ScratchControl, media_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         key = (family, *recital)
         if key not in made:
             folder = tmp_path_factory.mktemp(family)
-            made[key] = checkpoints_vision.write_talker(folder, family, recital or None)
+            made[key] = checkpoints_talkers.write_talker(folder, family, recital or None)
         return made[key]
 
     return get

@@ -14,7 +14,8 @@ from models.errors import InputTooLong, UnsupportedOption
 from models.vision.handler import VisionHandler
 from models.vision.image_text import load
 from models.vision.tasks import TASKS, Task
-from tests.models.checkpoints_vision import TALKERS, drawing
+from tests.models.checkpoints_talkers import TALKERS
+from tests.models.checkpoints_vision import drawing
 from tests.models.control import ScratchControl, notices, result_of, streamed
 
 MakeSpec = Callable[..., ModelSpec]
