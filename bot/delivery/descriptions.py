@@ -34,7 +34,8 @@ _BLOCKED = "🔞 *The safety check takes this picture for explicit, which is blo
 _SPLIT_BARS = "|\u200b|"
 _SPLIT_TICKS = "`\u200b``"
 """What would end a spoiler or a code block, made harmless."""
-_EMPTY = {"ocr": "*There is no text in this picture.*"}
+_NO_TEXT = "*There is no text in this picture.*"
+_NO_SUCH_TEXT = "*There is no text in this language in the picture.*"
 
 
 def described(job: Job, outcome: Outcome, result: VisionResult) -> list[Part]:
@@ -79,7 +80,9 @@ def _text(request: VisionRequest, answer: PictureText, what: str) -> str:
         return _BLOCKED
     text = answer.text.strip()
     if not text:
-        return _EMPTY.get(request.task, "*(no answer)*")
+        if request.task != "ocr":
+            return "*(no answer)*"
+        return _NO_SUCH_TEXT if request.languages else _NO_TEXT
     if what == "spoiler":
         return f"||{text.replace('||', _SPLIT_BARS)}||"
     if request.task == "ocr" and request.layout:

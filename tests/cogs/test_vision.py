@@ -327,6 +327,14 @@ class TestExplicit:
         assert len(answer.attachments) == files
         assert all(file.is_spoiler() for file in answer.attachments)
 
+    async def test_it_holds_for_pictures_of_a_chat_and_their_follow_ups(self, world: World) -> None:
+        question = f"{world.bot.user.mention} What is that?"  # type: ignore[union-attr]
+        await world.member.send(world.channel, question, attachments=[("a.png", picture("red"))])
+        await world.member.send(world.channel, "Really?", reply_to=world.messages()[-1])
+        for answer in world.messages()[1::2]:
+            assert "blocked here" in answer.content
+            assert "red" not in answer.content
+
 
 class TestTalkative:
     @pytest.fixture

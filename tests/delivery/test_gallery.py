@@ -160,8 +160,11 @@ def test_a_clip_says_how_long_it_is() -> None:
 # --------------------------------------------------------------------------- descriptions
 
 
+_FIELDS = ("question", "layout", "languages", "copies")
+
+
 def looking(task: str = "caption", **options: object) -> Job:
-    fields = {key: options.pop(key) for key in ("question", "layout", "copies") if key in options}
+    fields = {key: options.pop(key) for key in _FIELDS if key in options}
     return job(VisionRequest((PNG,), task, **fields), **{"recipe": RECIPE_ID, **SAFE, **options})  # type: ignore[arg-type]
 
 
@@ -211,6 +214,11 @@ def test_a_long_veiled_text_stays_veiled() -> None:
     assert part.content.count("||") == 2
     assert part.files[0].filename == "SPOILER_description.txt"
     assert units(part.content) <= MESSAGE_LIMIT
+
+
+def test_a_language_may_be_why_there_is_no_text() -> None:
+    assert "in this language" in only(looking("ocr", languages=("de",)), said("")).content
+    assert "in this language" not in only(looking("ocr"), said("")).content
 
 
 def test_text_that_was_wanted_in_vain_makes_no_part() -> None:
