@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ import pytest
 from PIL import Image
 
 from models.catalog import HubSource, ModelSpec
-from models.contracts import ImageRequest, Modality, Picture
+from models.contracts import Finished, HandlerEvent, ImageRequest, ImageResult, Modality, Picture
+from models.image.diffusion import DiffusionHandler, load
 from tests.models.checkpoints_pictures import write_pipeline
-from tests.models.control import ScratchControl
+from tests.models.control import ScratchControl, media_of
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+TINY = {"min_pixels": 64, "num_inference_steps": 3}
+Checkpoint = Callable[[str], Path]
+MakeSpec = Callable[..., ModelSpec]
+Load = Callable[..., DiffusionHandler]
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +68,22 @@ def spec() -> Callable[..., ModelSpec]:
     return make
 
 
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Checkpoint, spec: MakeSpec) -> Iterator[Load]:
+    """Return a function that loads a family; a test that changes what it loads wants it fresh."""
+    handlers: dict[str, DiffusionHandler] = {}
+
+    def make(family: str = "sd15", *, fresh: bool = False, **options: Any) -> DiffusionHandler:
+        key = f"{family} {options}" + (f" {len(handlers)}" if fresh else "")
+        if key not in handlers:
+            handlers[key] = load(spec(**{**TINY, **options}), str(checkpoint(family)), "cpu")
+        return handlers[key]
+
+    yield make
+    for handler in handlers.values():
+        handler.close()
+
+
 def ask(prompt: str = "a photo of a cat", **options: Any) -> ImageRequest:
     """Return a request for a small picture."""
     return ImageRequest(**{"prompt": prompt, "width_px": 64, "height_px": 64, "seed": 7, **options})
@@ -72,3 +94,29 @@ def opened(picture: Picture, control: ScratchControl) -> Image.Image:
     with Image.open(io.BytesIO(control.open(picture.media).read_bytes())) as image:
         image.load()
     return image
+
+
+def draw(
+    handler: DiffusionHandler, control: ScratchControl, **options: Any
+) -> tuple[list[HandlerEvent], ImageResult]:
+    events = list(handler.run(ask(**options), control))
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert isinstance(last.result, ImageResult)
+    return events, last.result
+
+
+def pixels(result: ImageResult, control: ScratchControl) -> list[bytes]:
+    return [opened(picture, control).tobytes() for picture in result.pictures]
+
+
+def stored(control: ScratchControl, image: Image.Image, format_: str = "PNG") -> Any:
+    file = io.BytesIO()
+    image.save(file, format_)
+    media = control.store(file.getvalue(), "reference", f"image/{format_.lower()}")
+    return media_of(control.folder / media.path, media.content_type)
+
+
+def recipe_of(picture: Picture, control: ScratchControl) -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads(opened(picture, control).text["recipe"])
+    return recipe
