@@ -12,7 +12,10 @@ from typing import Literal
 HEAD_BYTES = 4096
 """So many bytes from the start are enough to tell."""
 
-Kind = Literal["audio", "video", "picture", "text", "document", "archive", "program", "unknown"]
+Kind = Literal[
+    "audio", "video", "picture", "drawing", "text", "document", "archive", "program", "unknown"
+]
+"""A drawing is a picture of a format that is not read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ _MATROSKA = FileType("video", "video/x-matroska", "a Matroska or WebM file")
 
 
 def _file(position: int, signature: bytes, kind: Kind, subtype: str, name: str) -> _Row:
-    group = {"picture": "image", "document": "application", "archive": "application"}
-    group_name = group.get(kind, kind)
+    group = {"picture": "image", "drawing": "image", "document": "application"}
+    group_name = group.get(kind, "application" if kind == "archive" else kind)
     return (position, signature, FileType(kind, f"{group_name}/{subtype}", name))
 
 
@@ -50,6 +53,11 @@ _SIGNATURES: tuple[_Row, ...] = (
     _file(0, b"GIF8", "picture", "gif", "a picture (GIF)"),
     _file(0, b"II*\0", "picture", "tiff", "a picture (TIFF)"),
     _file(0, b"MM\0*", "picture", "tiff", "a picture (TIFF)"),
+    _file(0, b"\0\0\0\x0cJXL ", "drawing", "jxl", "a JPEG XL picture"),
+    _file(0, b"\xff\x0a", "drawing", "jxl", "a JPEG XL picture"),
+    _file(0, b"\0\0\0\x0cjP  ", "drawing", "jp2", "a JPEG 2000 picture"),
+    _file(0, b"8BPS\0\1", "drawing", "vnd.adobe.photoshop", "a Photoshop file"),
+    _file(0, b"\0\0\x01\0", "drawing", "x-icon", "an icon (ICO)"),
     _file(0, b"OggS", "audio", "ogg", "an Ogg file"),
     _file(0, b"fLaC", "audio", "flac", "a FLAC file"),
     _file(0, b"ID3", "audio", "mpeg", "an MP3 file"),

@@ -10,6 +10,7 @@ Source: https://pillow.readthedocs.io/en/stable/handbook/image-file-formats.html
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,15 @@ _MOVING = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 """Formats whose frames are a film; the pages of a TIFF and the depth map of a JPEG are not."""
 
 _HEAD_BYTES = 1024
+_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""Where a part of a JPEG begins: in its compressed data only other bytes follow 255."""
+
+_MOST_PARTS = 2000
+_MOST_SCANS = 100
+"""A progressive JPEG has about ten; each goes over all pixels, and costs a file a few bytes."""
+
+_LIGHT = 235
 _QUALITIES = (92, 84, 74, 60)
 _SMALLEST_SIDE_PX = 16
 
@@ -42,7 +52,10 @@ _SVG = "SVG drawings can't be read here. Please send the picture as a PNG."
 _NOT_A_PICTURE = (
     "This is not a picture that can be read: PNG, JPEG, WebP, GIF, AVIF, HEIC, BMP and TIFF can."
 )
-_DAMAGED = "This picture is damaged or incomplete."
+_DAMAGED = "This picture is damaged or incomplete. Please send it again, or save it anew as a PNG."
+_TOO_MANY_SCANS = (
+    "This JPEG is made of so many layers that it takes too long to read. Please save it as a PNG."
+)
 _MOVES = "This picture moves; only its first frame was used."
 
 
@@ -62,7 +75,8 @@ def open_picture(source: Path | bytes) -> Image.Image:
 def read_picture(source: Path | bytes) -> ReadPicture:
     """Read a picture of any usual format as upright 8-bit RGB in sRGB, without metadata.
 
-    Transparent parts become white. Of a moving picture the first frame is read, and no other.
+    Transparent parts become white, or black where nothing could be seen on white. Of a moving
+    picture the first frame is read, and no other.
 
     Args:
         source: A file, or what is in one.
@@ -73,11 +87,12 @@ def read_picture(source: Path | bytes) -> ReadPicture:
         InvalidMedia: It is not a picture, or is damaged.
         OutOfMemory: There is no room to decode it.
     """
-    _check_head(source)
+    head = _head_of(source)
+    _check_head(head)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, and of sizes that we check
-            return _read(source)
+            return _read(source, head)
     except HandlerError:
         raise
     except MemoryError as error:
@@ -140,12 +155,14 @@ def fit_bytes(
 # --------------------------------------------------------------------------- reading
 
 
-def _check_head(source: Path | bytes) -> None:
+def _head_of(source: Path | bytes) -> bytes:
     if isinstance(source, bytes):
-        head = source[:_HEAD_BYTES]
-    else:
-        with source.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+        return source[:_HEAD_BYTES]
+    with source.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _check_head(head: bytes) -> None:
     if not head:
         raise EmptyInput(_EMPTY)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -153,7 +170,13 @@ def _check_head(source: Path | bytes) -> None:
         raise InvalidMedia(_SVG)
 
 
-def _read(source: Path | bytes) -> ReadPicture:
+def _begins_like_a_picture(head: bytes) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    heif = head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1")
+    return head.startswith(_STARTS) or webp or heif
+
+
+def _read(source: Path | bytes, head: bytes) -> ReadPicture:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     _know_heif()
@@ -161,11 +184,14 @@ def _read(source: Path | bytes) -> ReadPicture:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         opened = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
-        raise InvalidMedia(_NOT_A_PICTURE) from error
+        known = _begins_like_a_picture(head)
+        raise InvalidMedia(_DAMAGED if known else _NOT_A_PICTURE) from error
     except Image.DecompressionBombError as error:
         raise InputTooLong(_too_large("This picture")) from error
     with opened:
         _check_size(*opened.size)
+        if opened.format in ("JPEG", "MPO"):
+            _check_scans(source if isinstance(source, bytes) else source.read_bytes())
         notices = (_MOVES,) if _moves(opened) else ()
         opened.load()
         _check_size(*opened.size)  # some formats learn their size only now
@@ -186,6 +212,19 @@ def _know_heif() -> None:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         raise InputTooLong(_too_large(f"This picture is {width:,} × {height:,} pixels, which"))
+
+
+def _check_scans(jpeg: bytes) -> None:
+    position, scans = 2, 0  # behind the mark of the start
+    for _ in range(_MOST_PARTS):
+        found = _MARKER.search(jpeg, position)
+        if found is None or found[0] == b"\xff\xd9":  # the end; what follows is no picture
+            return
+        scans += found[0] == b"\xff\xda"
+        if scans > _MOST_SCANS:
+            break
+        position = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
+    raise InvalidMedia(_TOO_MANY_SCANS)
 
 
 def _too_large(what: str) -> str:
@@ -238,9 +277,20 @@ def _flat(image: Image.Image) -> Image.Image:
 
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
-    coloured = image.convert("RGBA")
-    white = Image.new("RGBA", coloured.size, "white")
-    return Image.alpha_composite(white, coloured).convert("RGB")
+    coloured = image if image.mode == "RGBA" else image.convert("RGBA")
+    alpha = coloured.getchannel("A")
+    flat = Image.new("RGB", coloured.size, "black" if _white_alone(coloured, alpha) else "white")
+    flat.paste(coloured, mask=alpha)
+    return flat
+
+
+def _white_alone(image: Image.Image, alpha: Image.Image) -> bool:
+    """Whether all that can be seen would vanish on white: a logo made for dark pages."""
+    from PIL import ImageStat
+
+    ((least, most),) = ImageStat.Stat(alpha).extrema
+    seen_through = least < 255 and most > 0
+    return seen_through and ImageStat.Stat(image.convert("L"), alpha).mean[0] >= _LIGHT
 
 
 def _bare(image: Image.Image) -> Image.Image:

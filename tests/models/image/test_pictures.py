@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageColor, ImageDraw
 
 from models.errors import EmptyInput, InputTooLong, InvalidMedia
 from models.image.pictures import (
@@ -110,14 +110,16 @@ def test_the_pages_of_a_document_do_not_move() -> None:
     [(1, "left"), (2, "right"), (3, "right"), (4, "left"), (5, "top"), (6, "top"),
      (7, "bottom"), (8, "bottom")],
 )  # fmt: skip
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
 def test_a_rotation_is_applied_and_then_stripped(
     format_: str, orientation: int, red_at: str
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     exif[0x010F] = "Camera of ada"
-    image = open_picture(saved(halves((64, 48)), format_, exif=exif))
+    # Given as bytes, it becomes what phones write into HEIC: a rotation of its own.
+    written = exif.tobytes() if format_ == "HEIF" else exif
+    image = open_picture(saved(halves((64, 48)), format_, exif=written))
     turned = orientation >= 5
     assert image.size == ((48, 64) if turned else (64, 48))
     width, height = image.size
@@ -191,6 +193,24 @@ def test_transparent_parts_become_white(mode: str) -> None:
     assert open_picture(data).getpixel((2, 2)) == WHITE
 
 
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize(
+    ("ink", "ground"), [("white", (0, 0, 0)), ("black", WHITE), ("red", WHITE)]
+)
+def test_a_drawing_can_be_told_from_what_is_behind_it(
+    format_: str, ink: str, ground: tuple[int, int, int]
+) -> None:
+    drawing = Image.new("RGBA", (64, 48))
+    ImageDraw.Draw(drawing).rectangle((20, 10, 40, 30), fill=ink)
+    image = open_picture(saved(drawing, format_))
+    assert close(image.getpixel((4, 4)), ground)
+    assert close(image.getpixel((30, 20)), ImageColor.getrgb(ink)[:3])
+
+
+def test_a_white_picture_that_nothing_shines_through_stays_white() -> None:
+    assert open_picture(saved(Image.new("RGBA", (8, 8), "white"), "PNG")).getpixel((1, 1)) == WHITE
+
+
 # --------------------------------------------------------------------------- what is refused
 
 
@@ -230,6 +250,32 @@ def test_a_bomb_of_text_in_a_picture_is_refused() -> None:
         read_picture(data[:position] + text + data[position:])
 
 
+def layered(image: Image.Image, layers: int) -> bytes:
+    """Return a progressive JPEG whose last layer comes again and again."""
+    data = saved(image, "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * layers + data[-2:]
+
+
+def test_a_jpeg_of_endless_layers_is_refused_unread() -> None:
+    data = layered(Image.new("L", (6_000, 6_000)), 3_000)
+    assert len(data) < 400_000  # and a minute of computing
+    began = time.process_time()
+    with pytest.raises(InvalidMedia, match="layers"):
+        read_picture(data)
+    assert time.process_time() - began < 1
+
+
+def test_layers_are_counted_in_the_picture_and_nowhere_else(tmp_path: Path) -> None:
+    thumbnail = layered(halves(), 30)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(
+        saved(halves((80, 60)), "JPEG", progressive=True, comment=thumbnail)
+        + b"\xff\xda\x00\x02" * 500  # a film behind the picture, as some phones have it
+    )
+    assert open_picture(path).size == (80, 60)
+
+
 def test_the_largest_picture_that_fits_is_read() -> None:
     data = saved(Image.new("L", (10_000, 5_000)), "PNG")
     assert open_picture(data).size == (10_000, 5_000)
@@ -262,6 +308,15 @@ def test_svg_is_refused(head: bytes) -> None:
 def test_what_is_not_a_picture_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMedia):
         read_picture(data)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"])
+def test_of_a_picture_cut_short_nobody_says_that_it_is_none(format_: str) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    with pytest.raises(InvalidMedia, match=r"damaged.*send it again"):
+        read_picture(saved(halves(), format_)[:24])
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
