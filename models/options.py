@@ -43,6 +43,7 @@ class PipelineOptions(Options):
             the pipeline at a time, "sequential" a layer at a time; "auto" nothing, if it fits.
         num_inference_steps, guidance_scale: The usual values; None takes the pipeline's.
         distilled: The model was trained for its usual guidance, and takes no negative prompt.
+        preview_s: Shortest time between two previews, in seconds.
         max_sequence_length: Tokens that the longest text encoder reads; None is the pipeline's.
         min_pixels, max_pixels: Bounds of the size.
         cache_dir, safety_dir: Set by the engine; the latter only where the classifier is there.
@@ -54,6 +55,7 @@ class PipelineOptions(Options):
     num_inference_steps: int | None = Field(None, ge=1, le=150)
     guidance_scale: float | None = Field(None, ge=0, le=30)
     distilled: bool = False
+    preview_s: float = Field(2.0, ge=0)
     max_sequence_length: int | None = Field(None, ge=16, le=4096)
     min_pixels: int = Field(65_536, ge=64)
     max_pixels: int = Field(1_600_000, ge=64)

@@ -31,7 +31,7 @@ TAIL_LIMIT = 1900
 QUIET_S = 1.0
 """A job that ends sooner is shown by its answer alone."""
 
-_PREVIEW = "What the picture looks like so far"
+_PREVIEW = "What it looks like so far"
 _RESTARTING = "⏸️ The bot is being restarted. Your place is kept, and this goes on by itself."
 _AGING = ((3600.0, 60.0), (900.0, 5.0), (0.0, 0.0))
 """From which age of a job on, in seconds, its anchor is edited how rarely, in seconds."""

@@ -7,12 +7,10 @@ retries when memory runs out, and the files at the end. It must not call a libra
 from __future__ import annotations
 
 import functools
-import secrets
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from models.catalog import ModelSpec
 from models.contracts import (
@@ -23,12 +21,21 @@ from models.contracts import (
     ImageResult,
     Notice,
     Picture,
-    Preview,
     Progress,
     Usage,
 )
+from models.image.forming import (
+    Looks,
+    Start,
+    Step,
+    is_cut,
+    look_at,
+    score_of,
+    seed_or_new,
+    start_from,
+)
 from models.image.options import DiffusionOptions
-from models.image.pictures import JPEG, PNG, encode_png, encode_preview, read_picture
+from models.image.pictures import PNG, encode_png
 from models.image.pipeline import ImagePipeline
 from models.image.plan import Plan, plan_for
 from models.image.provenance import Recipe, alt_text, metadata_of
@@ -37,8 +44,9 @@ from models.less_memory import with_less_memory
 from models.stepping import StepThread, Stopped, relayed
 
 if TYPE_CHECKING:
-    import torch
     from PIL import Image
+
+_CUT: Final = "The reference picture has another shape, so its edges were cut off."
 
 
 def load(spec: ModelSpec, location: str, device: str) -> DiffusionHandler:
@@ -60,15 +68,6 @@ def load(spec: ModelSpec, location: str, device: str) -> DiffusionHandler:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What the pipeline's thread tells after a step; ``look`` is what there is to see, if asked."""
-
-    number: int
-    total: int
-    look: Image.Image | None
-
-
 @dataclass(slots=True)
 class _Job:
     """A request under way. ``plan`` changes when memory runs out."""
@@ -77,8 +76,7 @@ class _Job:
     control: Control
     plan: Plan
     seed: int
-    reference: Image.Image | None
-    reference_score: float | None = None
+    start: Start | None = None
 
     def seed_of(self, number: int) -> int:
         return (self.seed + number) % 2**32
@@ -105,11 +103,15 @@ class DiffusionHandler:
     def run(self, request: ImageRequest, control: Control) -> Iterator[HandlerEvent]:
         """Draw one picture after the other; see ``models.contracts.Handler.run``."""
         plan = plan_for(request, self._pipeline.abilities, self._options, self._spec.name)
-        job = _Job(request, control, plan, _seed(request), reference=None)
+        job = _Job(request, control, plan, seed_or_new(request.seed))
         yield from (Notice(sentence) for sentence in plan.notices)
         yield from self._pipeline.unread(request.prompt, "prompt", self._spec.name)
         yield from self._pipeline.unread(plan.negative_prompt, "negative prompt", self._spec.name)
-        yield from self._open_reference(job)
+        job.start = yield from start_from(
+            request.reference, control, self._safety, request.blocked_from
+        )
+        if job.start and is_cut(job.start, plan.width_px, plan.height_px):
+            yield Notice(_CUT)
         pictures: list[Picture] = []
         try:
             for number in range(request.count):
@@ -134,20 +136,6 @@ class DiffusionHandler:
         self._pipeline.close()
         self._safety = None
 
-    # ----------------------------------------------------------------- before
-
-    def _open_reference(self, job: _Job) -> Iterator[Notice]:
-        media = job.request.reference
-        if media is None:
-            return
-        read = read_picture(job.control.open(media))
-        yield from (Notice(sentence) for sentence in read.notices)
-        job.reference = read.image
-        job.reference_score = screened(self._safety, read.image, job.request.blocked_from)
-        wished, given = job.plan.width_px / job.plan.height_px, read.image.width / read.image.height
-        if not 0.95 < wished / given < 1.05:
-            yield Notice("The reference picture has another shape, so its edges were cut off.")
-
     # ----------------------------------------------------------------- drawing
 
     def _drawn(self, job: _Job, number: int) -> Generator[HandlerEvent, None, Image.Image]:
@@ -165,46 +153,25 @@ class DiffusionHandler:
         place = f"picture {number + 1} of {job.request.count} · " if job.request.count > 1 else ""
         yield Progress(f"{place}reading the prompt", number / job.request.count)
 
-        def work(tell: Callable[[_Step], None]) -> Image.Image:
+        def work(tell: Callable[[Step], None]) -> Image.Image:
             return self._call(job, number, tell)
 
         steps = self._thread.run(work, lambda: job.control.cancelled)
         return (yield from relayed(steps, lambda step: self._events(job, step, place, number)))
 
-    def _call(self, job: _Job, number: int, tell: Callable[[_Step], None]) -> Image.Image:
+    def _call(self, job: _Job, number: int, tell: Callable[[Step], None]) -> Image.Image:
         """Call the pipeline, in its thread."""
-        from PIL import ImageOps
+        plan = job.plan
+        size = plan.width_px, plan.height_px
+        looks = Looks(tell, self._pipeline.colours, self._options.preview_s, size)
+        reference = job.start.fitted(*size) if job.start else None
+        seed = job.seed_of(number)
+        return self._pipeline.draw(job.request.prompt, plan, seed, reference, looks)
 
-        plan, colours = job.plan, self._pipeline.colours
-        last_look = time.monotonic()
-        reference = job.reference
-        if reference is not None:
-            reference = ImageOps.fit(reference, (plan.width_px, plan.height_px))
-
-        def on_step(step: int, total: int, latents: torch.Tensor) -> None:
-            nonlocal last_look
-            look = None
-            due = time.monotonic() - last_look >= self._options.preview_s
-            if due and colours is not None and step < total:
-                look = colours.picture(latents, plan.width_px, plan.height_px)
-                last_look = time.monotonic()
-            tell(_Step(step, total, look))
-
-        return self._pipeline.draw(
-            job.request.prompt, plan, job.seed_of(number), reference, on_step
-        )
-
-    def _events(self, job: _Job, step: _Step, place: str, number: int) -> Iterator[HandlerEvent]:
-        if step.look is not None and self._may_show(job, step.look):
-            data = encode_preview(step.look)
-            yield Preview(job.control.store(data, "preview.jpg", JPEG))
-        last = step.number >= step.total
-        stage = "developing the picture" if last else f"step {step.number} of {step.total}"
-        fraction = (number + min(1.0, step.number / step.total)) / job.request.count
-        yield Progress(f"{place}{stage}", fraction)
-
-    def _may_show(self, job: _Job, look: Image.Image) -> bool:
-        return self._safety is None or self._safety.allows_preview(look, job.reference_score)
+    def _events(self, job: _Job, step: Step, place: str, number: int) -> Iterator[HandlerEvent]:
+        yield from look_at(step, job.control, self._safety, job.start)
+        fraction = (number + step.fraction) / job.request.count
+        yield Progress(f"{place}{step.stage('picture')}", fraction)
 
     # ----------------------------------------------------------------- after
 
@@ -230,9 +197,5 @@ class DiffusionHandler:
             height_px=image.height,
             seed=seed,
             alt_text=alt_text(request.prompt),
-            unsafe_score=worst(screened(self._safety, image, None), job.reference_score),
+            unsafe_score=worst(screened(self._safety, image, None), score_of(job.start)),
         )
-
-
-def _seed(request: ImageRequest) -> int:
-    return secrets.randbits(32) if request.seed is None else request.seed

@@ -16,6 +16,7 @@ _FITTED_PX = 256
 _FITTED_COLOURS = 24
 _RIDGE = 1e-4
 _SHOWN_PX = 384
+_OF_CLIPS = frozenset({"AutoencoderKLCogVideoX", "AutoencoderKLLTXVideo", "AutoencoderKLWan"})
 
 
 class LatentColours:
@@ -26,12 +27,17 @@ class LatentColours:
         self._weights = weights
 
     @classmethod
-    def fit(cls, vae: Any) -> LatentColours | None:
-        """Fit the map to a VAE; None where it has none of the usual shape."""
+    def fit(cls, vae: Any, *, side_px: int = _FITTED_PX) -> LatentColours | None:
+        """Fit the map to a VAE; None where it has none of the usual shape.
+
+        Args:
+            vae: Of pictures, or of clips, which begins a clip with a frame of its own.
+            side_px: Side of the picture that it is fitted to.
+        """
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        picture = _smooth_colours().to(vae.device)
+        picture = _smooth_colours(side_px).to(vae.device)
         try:
             with torch.inference_mode():
                 latents = _encoded(vae, picture)
@@ -63,14 +69,14 @@ class LatentColours:
         return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _smooth_colours() -> torch.Tensor:
+def _smooth_colours(side_px: int) -> torch.Tensor:
     """Return a picture of many soft colours, the same each time, between -1 and 1."""
     import torch
     from torch.nn.functional import interpolate
 
     random = torch.Generator().manual_seed(0)
     colours = torch.rand((1, 3, _FITTED_COLOURS, _FITTED_COLOURS), generator=random)
-    size = (_FITTED_PX, _FITTED_PX)
+    size = (side_px, side_px)
     return interpolate(colours, size=size, mode="bicubic").clamp(0, 1) * 2 - 1
 
 
@@ -81,12 +87,28 @@ def _encoded(vae: Any, picture: torch.Tensor) -> torch.Tensor:
     dtype = vae.dtype
     if dtype is torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.to(torch.float32)
+    pixels = picture.to(vae.dtype)
     try:
-        latents: torch.Tensor = vae.encode(picture.to(vae.dtype)).latent_dist.mode()
+        if type(vae).__name__ in _OF_CLIPS:
+            latents = vae.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
+        else:
+            latents = vae.encode(pixels).latent_dist.mode()
     finally:
         vae.to(dtype)
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    return (latents - shift) * vae.config.scaling_factor
+    return _scaled(vae, latents)
+
+
+def _scaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Bring latents into the range that a denoiser was trained on."""
+    import torch
+
+    factor = getattr(vae.config, "scaling_factor", None) or 1.0
+    where = vae if type(vae).__name__ == "AutoencoderKLLTXVideo" else vae.config
+    mean, std = (getattr(where, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or std is None:
+        return (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * factor
+    mean, std = (torch.as_tensor(each).to(latents)[:, None, None] for each in (mean, std))
+    return (latents - mean) * factor / std
 
 
 def _unpacked(rows: torch.Tensor, channels: int, shape: float) -> torch.Tensor:

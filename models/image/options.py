@@ -17,11 +17,9 @@ class DiffusionOptions(PipelineOptions):
 
     Attributes:
         side_px: Side of the square that the model draws best.
-        preview_s: Shortest time between two previews, in seconds.
     """
 
     side_px: int = Field(1024, ge=16, le=4096)
-    preview_s: float = Field(2.0, ge=0)
 
 
 class HostedImageOptions(Options):

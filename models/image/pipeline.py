@@ -40,6 +40,7 @@ class ImagePipeline(DiffusersPipeline):
                 raise ModelLoadFailed("This model makes no pictures from words. Tell the owner.")
             self._pipe.vae.to(device)
             self.colours = LatentColours.fit(self._pipe.vae)
+            self._pipe.vae.to("cpu")  # where what places the pipeline wants it
             self._from_picture = _image_to_image(self._pipe)
             self.abilities = _abilities(self._pipe, options, self._from_picture is not None)
             self._place(device)

@@ -1,13 +1,12 @@
 """Clips with diffusers, on a processor or a GPU: the backend ``diffusers-video``.
 
-This module owns the course of a job: what is said before, progress while it runs, retries when
-memory runs out, and the file at the end. It must not call a library that computes.
+This module owns the course of a job: what is said before, previews and progress while it runs,
+retries when memory runs out, and the file at the end. It must not call a library that computes.
 """
 
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,18 @@ from models.contracts import (
     VideoRequest,
     VideoResult,
 )
-from models.image.pictures import read_picture
+from models.image.forming import (
+    Looks,
+    Start,
+    Step,
+    is_cut,
+    look_at,
+    score_of,
+    seed_or_new,
+    start_from,
+)
 from models.image.provenance import Recipe, alt_text, metadata_of
-from models.image.safety import SafetyClassifier, screened, worst
+from models.image.safety import SafetyClassifier, worst
 from models.less_memory import with_less_memory
 from models.stepping import StepThread, Stopped, relayed
 from models.video.mp4 import MP4, encode
@@ -39,7 +47,6 @@ from models.video.reading import evenly
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL import Image
 
     Frames = NDArray[np.uint8]
 
@@ -62,14 +69,6 @@ def load(spec: ModelSpec, location: str, device: str) -> DiffusionVideoHandler:
     return DiffusionVideoHandler(spec, pipeline, options, safety, device)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What the pipeline's thread tells after a step."""
-
-    number: int
-    total: int
-
-
 @dataclass(slots=True)
 class _Job:
     """A request under way. ``plan`` changes when memory runs out."""
@@ -78,8 +77,7 @@ class _Job:
     control: Control
     plan: ClipPlan
     seed: int
-    first: Image.Image | None = None
-    first_score: float | None = None
+    start: Start | None = None
 
 
 class DiffusionVideoHandler:
@@ -104,12 +102,15 @@ class DiffusionVideoHandler:
         """Make a clip; see ``models.contracts.Handler.run``."""
         name = self._spec.name
         plan = clip_plan_for(request, self._pipeline.abilities, self._options, name)
-        seed = secrets.randbits(32) if request.seed is None else request.seed
-        job = _Job(request, control, plan, seed)
+        job = _Job(request, control, plan, seed_or_new(request.seed))
         yield from (Notice(sentence) for sentence in plan.notices)
         yield from self._pipeline.unread(request.prompt, "prompt", name)
         yield from self._pipeline.unread(plan.still.negative_prompt, "negative prompt", name)
-        yield from self._open_first(job)
+        job.start = yield from start_from(
+            request.first_frame, control, self._safety, request.blocked_from
+        )
+        if job.start and is_cut(job.start, plan.still.width_px, plan.still.height_px):
+            yield Notice(CROPPED)
         try:
             frames = yield from self._drawn(job)
         except Stopped:
@@ -123,18 +124,6 @@ class DiffusionVideoHandler:
         self._thread.close()
         self._pipeline.close()
         self._safety = None
-
-    def _open_first(self, job: _Job) -> Iterator[Notice]:
-        media = job.request.first_frame
-        if media is None:
-            return
-        read = read_picture(job.control.open(media))
-        yield from (Notice(sentence) for sentence in read.notices)
-        job.first = read.image
-        job.first_score = screened(self._safety, read.image, job.request.blocked_from)
-        wished = job.plan.still.width_px / job.plan.still.height_px
-        if not 0.95 < wished / (read.image.width / read.image.height) < 1.05:
-            yield Notice(CROPPED)
 
     def _drawn(self, job: _Job) -> Generator[HandlerEvent, None, Frames]:
         def shrink() -> tuple[int, int] | None:
@@ -150,25 +139,22 @@ class DiffusionVideoHandler:
     def _attempt(self, job: _Job) -> Generator[HandlerEvent, None, Frames]:
         yield Progress("reading the prompt", 0.0)
 
-        def work(tell: Callable[[_Step], None]) -> Frames:
+        def work(tell: Callable[[Step], None]) -> Frames:
             return self._call(job, tell)
 
-        return (yield from relayed(self._thread.run(work, lambda: job.control.cancelled), _events))
+        steps = self._thread.run(work, lambda: job.control.cancelled)
+        return (yield from relayed(steps, lambda step: self._events(job, step)))
 
-    def _call(self, job: _Job, tell: Callable[[_Step], None]) -> Frames:
+    def _call(self, job: _Job, tell: Callable[[Step], None]) -> Frames:
         """Call the pipeline, in its thread."""
-        from PIL import ImageOps
+        size = job.plan.still.width_px, job.plan.still.height_px
+        looks = Looks(tell, self._pipeline.colours, self._options.preview_s, size)
+        first = job.start.fitted(*size) if job.start else None
+        return self._pipeline.draw(job.request.prompt, job.plan, job.seed, first, looks)
 
-        first = job.first
-        if first is not None:
-            first = ImageOps.fit(first, (job.plan.still.width_px, job.plan.still.height_px))
-        return self._pipeline.draw(
-            job.request.prompt,
-            job.plan,
-            job.seed,
-            first,
-            lambda step, total, _latents: tell(_Step(step, total)),
-        )
+    def _events(self, job: _Job, step: Step) -> Iterator[HandlerEvent]:
+        yield from look_at(step, job.control, self._safety, job.start)
+        yield Progress(step.stage("clip"), step.fraction)
 
     def _result(self, job: _Job, frames: Frames) -> VideoResult:
         still, request = job.plan.still, job.request
@@ -196,7 +182,7 @@ class DiffusionVideoHandler:
             seed=job.seed,
             alt_text=alt_text(request.prompt, "clip"),
             usage=Usage(clip.frames, "frames"),
-            unsafe_score=worst(self._score(frames), job.first_score),
+            unsafe_score=worst(self._score(frames), score_of(job.start)),
         )
 
     def _score(self, frames: Frames) -> float | None:
@@ -206,9 +192,3 @@ class DiffusionVideoHandler:
             return None
         looked_at = evenly(len(frames), LOOKED_AT)
         return max(self._safety.score(Image.fromarray(frames[number])) for number in looked_at)
-
-
-def _events(step: _Step) -> Iterator[HandlerEvent]:
-    last = step.number >= step.total
-    stage = "developing the clip" if last else f"step {step.number} of {step.total}"
-    yield Progress(stage, min(1.0, step.number / step.total))

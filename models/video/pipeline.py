@@ -15,6 +15,7 @@ from models.diffusers_pipeline import DiffusersPipeline, OnStep, default_of, par
 from models.errors import BackendError, ModelLoadFailed
 from models.image.plan import Abilities
 from models.torch_errors import translated
+from models.video.latents import ClipColours
 from models.video.options import ClipOptions
 from models.video.plan import ClipAbilities, ClipPlan
 
@@ -48,6 +49,9 @@ class ClipPipeline(DiffusersPipeline):
             super().__init__(folder, device, options)
             if not {"prompt", "num_frames"} <= parameters_of(self._pipe).keys():
                 raise ModelLoadFailed("This model makes no clips from words. Tell the owner.")
+            self._pipe.vae.to(device)
+            self.colours = ClipColours.fit(self._pipe, _latent_px(self._pipe))
+            self._pipe.vae.to("cpu")  # where what places the pipeline wants it
             self._from_picture = _image_to_video(self._pipe)
             self.abilities = _abilities(self._pipe, options, self._from_picture)
             self._place(device)
@@ -82,7 +86,7 @@ class ClipPipeline(DiffusersPipeline):
 
     def close(self) -> None:
         """Free the memory."""
-        self._from_picture = None
+        self._from_picture = self.colours = None
         super().close()
 
 
@@ -123,9 +127,14 @@ def _abilities(pipe: Any, options: ClipOptions, from_picture: Any) -> ClipAbilit
 
 def _multiple(pipe: Any, config: Any) -> int:
     """Return what the sides must be multiples of: the VAE's factor times the transformer's."""
-    names = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_scale_factor")
     patch = config.get("patch_size") or 1
-    return (_named(pipe, *names) or 8) * (patch if isinstance(patch, int) else int(patch[-1]))
+    return _latent_px(pipe) * (patch if isinstance(patch, int) else int(patch[-1]))
+
+
+def _latent_px(pipe: Any) -> int:
+    """Return how many pixels of a row are one latent."""
+    names = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_scale_factor")
+    return _named(pipe, *names) or 8
 
 
 def _named(pipe: Any, *names: str) -> int | None:

@@ -161,7 +161,7 @@ async def test_it_shows_while_it_forms_and_can_be_stopped(world: World) -> None:
     [anchor] = world.messages()
     [preview] = anchor.attachments
     assert colour_of(await preview.read()) == "blue"
-    assert preview.description == "What the picture looks like so far"
+    assert preview.description == "What it looks like so far"
     assert labels(anchor) == ["Stop"]
     await world.member.click(anchor, label="Stop")
     await world.env.advance_time(6)

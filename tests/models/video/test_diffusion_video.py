@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.contracts import Finished, HandlerEvent, Progress, VideoRequest, VideoResult
+from models.contracts import (
+    Finished,
+    HandlerEvent,
+    Preview,
+    Progress,
+    VideoRequest,
+    VideoResult,
+)
 from models.errors import (
     BackendError,
     InvalidMedia,
@@ -111,6 +118,34 @@ def test_progress_comes_while_it_is_made(
         "developing the clip",
         "encoding the clip",
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_previews_show_a_frame_while_it_is_made(
+    family: str, loaded: Load, control: ScratchControl
+) -> None:
+    handler = loaded(family, preview_s=0)
+    events, result = draw(handler, control, num_inference_steps=4, width_px=128)
+    looks = [event.media for event in events if isinstance(event, Preview)]
+    assert len(looks) == 3
+    assert len({look.sha256 for look in looks}) == len(looks)
+    with Image.open(control.open(looks[0])) as look:
+        assert (look.format, look.size) == ("JPEG", (128, 64))
+    _, unseen = draw(loaded(family), control, num_inference_steps=4, width_px=128)
+    assert unseen.media.sha256 == result.media.sha256
+
+
+def test_explicit_previews_are_kept_back(
+    loaded: Load, control: ScratchControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Strict(SafetyClassifier):
+        def __init__(self) -> None: ...
+        def score(self, image: Image.Image) -> float:
+            return 0.9
+
+    monkeypatch.setattr(SafetyClassifier, "load", lambda _location: Strict())
+    events, _ = draw(loaded(preview_s=0, safety_dir="somewhere"), control)
+    assert not any(isinstance(event, Preview) for event in events)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
