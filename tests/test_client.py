@@ -7,7 +7,8 @@ from typing import Any
 import discord
 import pytest
 
-from bot.client import Sextant, from_person
+from bot.client import Sextant
+from bot.services.addressing import from_person
 from models.errors import InvalidRequest
 from tests.conftest import World
 
