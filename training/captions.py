@@ -6,12 +6,22 @@ This module owns sentences. All that a caption says is in the scene; what it lea
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from training import words
 from training.scenes import Relation, Scene, Size, Split, Thing, is_held_out
 
 _SAID = {"time": 0.75, "ground": 0.75, "weather": 0.5, "clear": 0.08, "extra": 0.4}
 _TRIES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What of a scene a caption tells, besides the things."""
+
+    time: bool
+    ground: bool
+    relation: bool
 
 
 def caption(scene: Scene, chance: random.Random, split: Split = Split.TRAIN) -> str:
@@ -21,6 +31,25 @@ def caption(scene: Scene, chance: random.Random, split: Split = Split.TRAIN) -> 
         if is_held_out(shape) == (split is not Split.TRAIN):
             return text
     return text
+
+
+def told_by(text: str, scene: Scene) -> Told:
+    """Say what a caption of a scene tells; the rest was left open."""
+    listed = [part.strip() for part in text.lower().rstrip(".").split(",")]
+    said = f" {' '.join(' '.join(listed).split())} "
+
+    def has(ways: tuple[str, ...]) -> bool:
+        return any(f" {way} " in said or _bare(way) in listed for way in ways)
+
+    grounds = words.GROUNDS[scene.ground]
+    if not scene.things:
+        grounds += words.GROUND_NAMES[scene.ground]
+    sides = words.LEFT + words.RIGHT + words.ABOVE + words.BELOW
+    return Told(
+        time=has(words.TIMES[scene.time]),
+        ground=has(grounds),
+        relation=scene.relation is not None and has(sides),
+    )
 
 
 def full_caption(scene: Scene) -> str:

@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from training.captions import Told
 from training.drawing import Drawing, draw
 from training.running import Run, optimizer_for, parser_for, rate_at
 from training.scenes import (
@@ -66,25 +67,39 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How a picture keeps to its scene; None where the scene asks for nothing."""
+    """How a picture keeps to what was asked; None where nothing was.
+
+    Attributes:
+        things: All things are there in their colours, and no others.
+        surroundings: Time of day and ground are right, or that of the two which was asked for.
+        relation: The things lie to each other as they should.
+    """
 
     things: bool | None
-    surroundings: bool
+    surroundings: bool | None
     relation: bool | None
 
 
-def marks(verdict: Verdict, scene: Scene) -> Marks:
-    """Compare what is seen with what was asked for.
+EVERYTHING = Told(time=True, ground=True, relation=True)
 
-    ``things`` holds when all things are there in their colours, and no others.
-    """
+
+def marks(verdict: Verdict, scene: Scene, told: Told = EVERYTHING) -> Marks:
+    """Compare what is seen with what was asked for."""
     wanted = sorted((thing.kind, thing.colour) for thing in scene.things)
     found = sorted((thing.kind, thing.colour) for thing in verdict.things)
-    same = (verdict.time, verdict.ground) == (scene.time, scene.ground)
-    if not wanted:
-        return Marks(None, same, None)
-    relation = _holds(verdict, scene) if scene.relation is not None else None
-    return Marks(wanted == found, same, relation)
+    asked = [
+        same
+        for same, was_told in (
+            (verdict.time is scene.time, told.time),
+            (verdict.ground is scene.ground, told.ground),
+        )
+        if was_told
+    ]
+    return Marks(
+        things=wanted == found if wanted else None,
+        surroundings=all(asked) if asked else None,
+        relation=_holds(verdict, scene) if scene.relation and told.relation else None,
+    )
 
 
 def _holds(verdict: Verdict, scene: Scene) -> bool:

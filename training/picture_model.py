@@ -5,6 +5,7 @@ This module owns shapes. It trains nothing.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,8 @@ def pipeline_of(modules: dict[str, Any], vae: Any) -> Any:
 
 def save_pipeline(folder: Path, modules: dict[str, Any], vae: Any) -> None:
     """Write the pipeline's folder, in half precision."""
-    import torch
-
-    pipe = pipeline_of(modules, vae).to(torch.float16)
+    halved = {name: module.half() for name, module in new_modules().items()}
+    for name, module in halved.items():
+        module.load_state_dict(modules[name].state_dict())
+    pipe = pipeline_of(halved, copy.deepcopy(vae).half())
     pipe.save_pretrained(folder, safe_serialization=True)

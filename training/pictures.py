@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.autoencoder import new_autoencoder
-from training.captions import caption
+from training.captions import caption, told_by
 from training.latents import NONE, Latents, prepared
 from training.picture_model import (
     LAYERS,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STEPS = 16_000
 SCENES = 40_000
-BATCH = 48
+BATCH = 32
 """Of each worker."""
 
 PEAK_RATE = 1e-3
@@ -286,7 +286,8 @@ def measured(run: Run, vae: Any, latents: Latents, count: int = _MEASURED) -> di
     if not path.exists():
         return {}
     verdicts = Judge(torch.load(path, weights_only=True)).look(images)
-    return summary([marks(v, s) for v, s in zip(verdicts, scenes, strict=True)])
+    asked = zip(verdicts, scenes, texts, strict=True)
+    return summary([marks(v, scene, told_by(text, scene)) for v, scene, text in asked])
 
 
 def _contact_sheet(images: list[Any], columns: int = 8) -> Any:

@@ -1,0 +1,63 @@
+"""Writes the finished models where the bot finds them: ``models/embedded/``.
+
+Run it with ``python -m training.publish`` after the runs; it takes what they have kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.latents import prepared
+from training.picture_model import new_modules, save_pipeline
+from training.pictures import SCENES, finished_autoencoder
+from training.running import DATA
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED = Path("models/embedded")
+PICTURES = "drawings"
+JUDGE = Path("training/weights/judge.safetensors")
+
+
+def publish_pictures(folder: Path, target: Path) -> None:
+    """Write the pipeline of the last checkpoint, in half precision."""
+    import torch
+
+    vae = finished_autoencoder(folder)
+    latents = prepared(folder / "latents.pt", vae, SCENES)
+    vae.register_to_config(scaling_factor=latents.scale, shift_factor=latents.shift)
+    kept = torch.load(folder / "pictures.pt", weights_only=True)["averages"]
+    modules = new_modules()
+    for name, module in modules.items():
+        module.load_state_dict(kept[name])
+    save_pipeline(target, modules, vae)
+
+
+def publish_judge(folder: Path, target: Path) -> None:
+    """Write the judge's weights, in half precision: tests measure the models with it."""
+    import torch
+    from safetensors.torch import save_file
+
+    kept: dict[str, torch.Tensor] = torch.load(folder / "judge-weights.pt", weights_only=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: _halved(value) for name, value in kept.items()}, target)
+
+
+def _halved(value: Any) -> Any:
+    return value.half().contiguous() if value.is_floating_point() else value
+
+
+def main() -> None:
+    """Write what there is."""
+    parser = argparse.ArgumentParser(description="Write the finished models.")
+    parser.add_argument("--folder", type=Path, default=DATA, help="where the runs are kept")
+    options = parser.parse_args()
+    publish_pictures(options.folder, EMBEDDED / PICTURES)
+    publish_judge(options.folder, JUDGE)
+
+
+if __name__ == "__main__":
+    main()
