@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.settings import CONFIG_FOLDER, Settings, SettingsError, read_settings
-from models.catalog import Catalog, CatalogError, ModelSpec, backend_entry_point
+from models.catalog import (
+    Catalog,
+    CatalogError,
+    EndpointSource,
+    ModelSpec,
+    Weights,
+    backend_entry_point,
+)
 from models.errors import HandlerError, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 
     from models.weights import WeightStore
 
-OK, FAILED, MISCONFIGURED = 0, 1, 78
+OK, FAILED, MISCONFIGURED, INTERRUPTED = 0, 1, 78, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return MISCONFIGURED
     except KeyboardInterrupt:
-        return 130
+        print("\nStopped.", file=sys.stderr)
+        return INTERRUPTED
     return code
 
 
@@ -130,9 +138,16 @@ def _models_list(settings: Settings, _: argparse.Namespace) -> int:
         size = f"{spec.download_mb} MB" if spec.download_mb else ""
         kind = spec.modality if isinstance(spec, ModelSpec) else "tool"
         print(f"{star} {kind:<14}{spec.id:<31}{mark:<10}{size:>9}  {spec.licence}")
-        print(f"    {spec.description}")
+        print(f"    {_needs(spec)}. {spec.description}")
     print(f"\n* fetched for the profile `{settings.profile}`")
     return OK
+
+
+def _needs(spec: Weights) -> str:
+    """Return what a model takes of this machine, and whether it may serve a business."""
+    hosted = isinstance(spec.source, EndpointSource)
+    memory = "Runs elsewhere" if hosted else f"{spec.memory_mb / 1000:.1f} GB of memory"
+    return memory + ("" if spec.commercial_use else ", not for commercial use as listed")
 
 
 def _models_table(*_: object) -> int:
@@ -154,6 +169,9 @@ def _models_pull(settings: Settings, options: argparse.Namespace) -> int:
         except PullFailed as error:
             print(error, file=sys.stderr)
             code = FAILED
+        except KeyboardInterrupt:
+            print("\nStopped. The next pull goes on from here.", file=sys.stderr)
+            return INTERRUPTED
     return code
 
 
@@ -183,22 +201,28 @@ def _models_prepare(settings: Settings, options: argparse.Namespace) -> int:
 def _models_verify(settings: Settings, options: argparse.Namespace) -> int:
     catalog, store = _open_models(settings)
     installed = filter(store.is_installed, catalog.everything())
-    code = OK
+    code, damaged = OK, False
     for spec in list(map(catalog.weights, options.id)) or installed:
         problems = store.verify(spec)
         print(f"{spec.id}: {'; '.join(problems) or 'fine'}")
         code = FAILED if problems else code
-    if code is FAILED:
+        damaged = damaged or bool(problems and store.is_installed(spec))
+    if damaged:
         print("\nWhat is damaged is mended by `models remove ID` and `models pull ID`.")
     return code
 
 
 def _models_remove(settings: Settings, options: argparse.Namespace) -> int:
     catalog, store = _open_models(settings)
+    code = OK
     for spec in map(catalog.weights, options.id):
-        store.remove(spec)
-        print(f"{spec.id}: removed")
-    return OK
+        try:
+            removed = store.remove(spec)
+            print(f"{spec.id}: {'removed' if removed else 'nothing here to remove'}")
+        except OSError as error:
+            print(f"{spec.id} cannot be removed: {error.strerror}", file=sys.stderr)
+            code = FAILED
+    return code
 
 
 # --------------------------------------------------------------------------- db

@@ -132,7 +132,6 @@ class WeightStore:
         if not isinstance(source, PackageSource | HubSource) or self.is_installed(spec):
             progress(f"{spec.id}: {self._unfetched(spec)}")
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock(progress):
             if self.is_installed(spec):
                 progress(f"{spec.id}: already there")
@@ -152,7 +151,7 @@ class WeightStore:
         """Hash the files and return what is wrong with them, as sentences; [] when all is well."""
         source = spec.source
         if not self.is_installed(spec):
-            return [f"{spec.id} is not installed"]
+            return [f"not installed. {remedy(spec)}"]
         if isinstance(source, PackageSource):
             return _problems(self._root(source), source.sha256)
         if isinstance(source, BundledSource):
@@ -161,15 +160,24 @@ class WeightStore:
             return _problems(self._root(source), _read_manifest(self._root(source)))
         return []
 
-    def remove(self, spec: Weights) -> None:
+    def remove(self, spec: Weights) -> bool:
         """Delete the weights and their converted form; other models of the same source lose them.
 
         What the owner put somewhere else is left alone.
+
+        Returns:
+            Whether there was anything to delete.
+
+        Raises:
+            OSError: It cannot be deleted.
         """
+        folders = [self.cache_dir(spec)]
         if isinstance(spec.source, PackageSource | HubSource):
-            shutil.rmtree(self._root(spec.source), ignore_errors=True)
-            shutil.rmtree(self._begun(spec.source), ignore_errors=True)
-        shutil.rmtree(self.cache_dir(spec), ignore_errors=True)
+            folders += [self._root(spec.source), self._begun(spec.source)]
+        found = [folder for folder in folders if folder.exists()]
+        for folder in found:
+            shutil.rmtree(folder)
+        return bool(found)
 
     # ----------------------------------------------------------------- places
 
@@ -205,7 +213,15 @@ class WeightStore:
 
     @contextmanager
     def _lock(self, progress: Tell) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as file:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise PullFailed(
+                f"{self.folder} cannot be written ({error.strerror}): set SEXTANT_WEIGHTS_DIR to a "
+                "folder that can."
+            ) from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -257,7 +273,8 @@ class WeightStore:
         if free_mb < need_mb:
             raise PullFailed(
                 f"{spec.id} needs {need_mb} MB of free disk while it is fetched, and "
-                f"{self.folder} has {free_mb} MB. Free some, or set data_dir to a larger disk."
+                f"{self.folder} has {free_mb} MB. Free some, or point SEXTANT_WEIGHTS_DIR to a "
+                "larger disk."
             )
 
 

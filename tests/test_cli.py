@@ -9,6 +9,7 @@ import pytest
 
 from bot import __main__ as cli
 from bot.settings import Settings
+from models import weights
 from models.catalog import ModelSpec
 from models.errors import ModelLoadFailed
 from models.hub import PullFailed
@@ -126,9 +127,10 @@ def test_prepare_says_why_a_model_does_not_load(
 
 def test_verify_names_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "verify", "hibari"]) == 1
-    said, _, remedy = capsys.readouterr().out.partition("\n")
-    assert said == "hibari: hibari is not installed"
-    assert "models pull ID" in remedy
+    said = capsys.readouterr().out
+    assert said.startswith("hibari: not installed.")
+    assert "models pull hibari" in said
+    assert "damaged" not in said
     assert cli.main(["models", "verify"]) == 0
 
 
@@ -137,6 +139,57 @@ def test_remove_removes(installation: Path, capsys: pytest.CaptureFixture[str]) 
     folder.mkdir(parents=True)
     assert cli.main(["models", "remove", "hibari"]) == 0
     assert not folder.exists()
+    assert capsys.readouterr().out == "hibari: removed\n"
+    assert cli.main(["models", "remove", "hibari", "rapidocr"]) == 0
+    assert capsys.readouterr().out.count("nothing here to remove") == 2
+
+
+def test_what_cannot_be_removed_is_told(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (installation / "data" / "models" / "packages" / "hibari-tts-0.2.1").mkdir(parents=True)
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(weights.shutil, "rmtree", refuse)
+    assert cli.main(["models", "remove", "hibari"]) == 1
+    assert capsys.readouterr().err == "hibari cannot be removed: Permission denied\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SEXTANT_WEIGHTS_DIR", str(tmp_path / "file" / "models"))
+    assert cli.main(["models", "pull", "hibari"]) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert "cannot be written" in said
+    assert "SEXTANT_WEIGHTS_DIR" in said
+
+
+def test_a_pull_that_is_stopped_says_that_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WeightStore, "pull", stopped)
+    assert cli.main(["models", "pull"]) == 130
+    assert "goes on from here" in capsys.readouterr().err
+
+
+def test_models_list_says_what_each_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    def below(model_id: str) -> str:
+        [number] = [i for i, line in enumerate(lines) if f" {model_id} " in line]
+        return lines[number + 1]
+
+    assert below("sdxl").startswith("    8.0 GB of memory. ")
+    assert "not for commercial use" in below("flux-dev")
+    assert "Runs elsewhere" in below("gpt-image")
 
 
 @pytest.mark.parametrize("arguments", [["models", "pull", "gpt-9"], ["models", "remove", "gpt-9"]])

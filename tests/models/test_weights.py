@@ -129,7 +129,9 @@ def test_pulling_again_fetches_nothing(packaged: Packaged, monkeypatch: pytest.M
 def test_what_is_not_installed_says_how_to_get_it(packaged: Packaged) -> None:
     with pytest.raises(ModelNotInstalled, match="python -m bot models pull tiny"):
         packaged.store.locate(packaged.spec)
-    assert packaged.store.verify(packaged.spec) == ["tiny is not installed"]
+    assert packaged.store.verify(packaged.spec) == [
+        "not installed. The owner gets it with `python -m bot models pull tiny`."
+    ]
 
 
 @pytest.mark.parametrize(
