@@ -27,6 +27,8 @@ from models.hub import gated
 from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import discord
 
 _SPARE_DISK_MB: Final = 1000
@@ -104,8 +106,9 @@ def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
     hardware = read_hardware()
     yield from check_hardware(hardware, catalog, settings.profile)
     yield from check_models(needed, store)
+    yield from check_prices(chosen)
     missing_mb = sum(room_mb(spec) for spec in needed if not store.is_installed(spec))
-    yield check_disk(settings, missing_mb)
+    yield from check_disk(settings, missing_mb)
     yield check_database(settings)
     yield from check_discord(settings, offline=offline)
 
@@ -203,21 +206,44 @@ def check_models(specs: Sequence[Weights], store: WeightStore) -> Iterator[Check
         yield Check(level, "model", f"{spec.id} is not installed", remedy)
 
 
-def check_disk(settings: Settings, missing_mb: int) -> Check:
-    """The data folder can be written, and has room for what has yet to be fetched."""
-    folder = settings.data_dir.absolute()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+def check_prices(specs: Sequence[ModelSpec]) -> Iterator[Check]:
+    """What hosted models of the profile charge is known, or else nothing caps it."""
+    for spec in specs:
+        if spec.is_hosted and spec.prices is None:
+            remedy = "Write [model.prices] into its row; zeros for a server of your own."
+            yield Check(Level.WARN, "model", f"{spec.id} has no prices, so no cap holds", remedy)
+
+
+def check_disk(settings: Settings, missing_mb: int) -> Iterator[Check]:
+    """The folders can be written, and have room for what has yet to be fetched."""
+    data, weights = settings.data_dir.absolute(), settings.models_dir.absolute()
+    together = _filesystem(data) == _filesystem(weights)
+    yield _check_folder(data, "DATA", _SPARE_DISK_MB, missing_mb if together else 0)
+    if not weights.is_relative_to(data):
+        yield _check_folder(weights, "WEIGHTS", 0, missing_mb)
+
+
+def _check_folder(folder: Path, setting: str, least_mb: int, wanted_mb: int) -> Check:
+    there = _existing(folder)
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        remedy = "Set SEXTANT_DATA_DIR to a folder that the bot may write."
+        remedy = f"Set SEXTANT_{setting}_DIR to a folder that the bot may write."
         return Check(Level.FAIL, "disk", f"{folder} cannot be written", remedy)
     free_mb = shutil.disk_usage(there).free // 1_000_000
     finding = f"{free_mb} MB free in {folder}"
-    if free_mb < _SPARE_DISK_MB + missing_mb:
-        remedy = "Free some, or set SEXTANT_DATA_DIR to a larger disk."
-        return Check(
-            Level.FAIL if free_mb < _SPARE_DISK_MB else Level.WARN, "disk", finding, remedy
-        )
+    if free_mb < least_mb + wanted_mb:
+        level = Level.FAIL if free_mb < least_mb else Level.WARN
+        wanted = f", {wanted_mb} MB to fetch" if wanted_mb else ""
+        remedy = "Free some, or set SEXTANT_WEIGHTS_DIR to a larger disk."
+        return Check(level, "disk", finding + wanted, remedy)
     return Check(Level.OK, "disk", finding)
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _filesystem(folder: Path) -> int:
+    return _existing(folder).stat().st_dev
 
 
 def check_database(settings: Settings) -> Check:

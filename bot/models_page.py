@@ -36,17 +36,18 @@ provider's terms.
 ## Not here, and what to use instead
 
 **Midjourney** has no public API, and its terms forbid automating it, so no bot can offer it
-honestly; services that sell such access drive accounts against those terms. Use `flux-schnell` or
-`sd-3.5-large` on a GPU of 24 GB, `sdxl` on one of 8 GB, or `gpt-image-sunburst` as a hosted
-model. For its look, add a style: `/imagine` has presets that a server can edit.
+honestly; services that sell such access drive accounts against those terms. Use `z-image-turbo`,
+`flux-schnell` or `sd-3.5-large` on a GPU of 16 to 24 GB, `sdxl` on one of 8 GB, or
+`gpt-image-sunburst` as a hosted model. For its look, add a style: `/imagine` has presets that a
+server can edit.
 
 **DALL·E 2 and 3** were shut down by OpenAI on 12 May 2026. Their successors are the GPT Image
 models: `gpt-image` answers where DALL·E did, `gpt-image-sunburst` is the finer one and edits
 references.
 
-**Sora** is an option as long as its API answers: OpenAI has announced the end of it, and the
-backend speaks to any server with the same API. `veo-3.1` is the other hosted one; `wan-2.2-5b`
-and `cogvideox-2b` run on your own GPU under Apache-2.0.
+**Sora**'s API was closed by OpenAI on 24 September 2026. Its row and its backend stay for servers
+that speak the same API: change the address. `veo-3.1` is the hosted model that answers;
+`wan-2.2-5b` and `cogvideox-2b` run on your own GPU under Apache-2.0.
 
 ## A model of your own
 

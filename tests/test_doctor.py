@@ -90,6 +90,13 @@ def test_without_the_classifier_of_pictures_the_bot_still_serves(
     assert check.remedy == "python -m bot models pull open-nsfw"
 
 
+def test_a_hosted_model_without_prices_is_named(catalog: Catalog) -> None:
+    ids = ["hibari", "gpt-image", "own-speech-server", "openai-compatible"]
+    [check] = doctor.check_prices([catalog.get(model_id) for model_id in ids])
+    assert (check.level, check.finding.split()[0]) == (Level.WARN, "openai-compatible")
+    assert "[model.prices]" in check.remedy
+
+
 def test_a_hosted_model_without_its_key_names_the_variable(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +127,7 @@ def test_every_backend_says_what_it_imports(catalog: Catalog) -> None:
 def test_a_full_disk_blocks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = doctor.shutil.disk_usage("/")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=5_000_000))
-    check = doctor.check_disk(settings, 0)
+    [check] = doctor.check_disk(settings, 0)
     assert check.level is Level.FAIL
     assert "5 MB free" in check.finding
     assert not settings.data_dir.exists()
@@ -131,13 +138,45 @@ def test_what_has_yet_to_be_fetched_counts(
 ) -> None:
     usage = doctor.shutil.disk_usage("/")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
-    assert doctor.check_disk(settings, 0).level is Level.OK
-    assert doctor.check_disk(settings, 3000).level is Level.WARN
+    assert [check.level for check in doctor.check_disk(settings, 0)] == [Level.OK]
+    [check] = doctor.check_disk(settings, 3000)
+    assert check.level is Level.WARN
+    assert "3000 MB to fetch" in check.finding
 
 
 def test_a_file_in_the_way_of_the_data_blocks(settings: Settings) -> None:
     settings.data_dir.write_text("not a folder")
-    assert doctor.check_disk(settings, 0).level is Level.FAIL
+    assert [check.level for check in doctor.check_disk(settings, 0)] == [Level.FAIL]
+
+
+def test_weights_are_looked_for_room_on_the_disk_where_they_go(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small disk for the database and a large one for the weights are as they should be."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    large.mkdir()
+    settings = settings.model_copy(update={"data_dir": small, "weights_dir": large / "weights"})
+    usage = doctor.shutil.disk_usage("/")
+    monkeypatch.setattr(doctor, "_filesystem", lambda folder: int(folder.is_relative_to(large)))
+    monkeypatch.setattr(
+        doctor.shutil,
+        "disk_usage",
+        lambda place: usage._replace(free=50_000_000_000 if place == large else 2_000_000_000),
+    )
+    assert [check.level for check in doctor.check_disk(settings, 20_000)] == [Level.OK] * 2
+    data, weights = doctor.check_disk(settings, 60_000)
+    assert (data.level, weights.level) == (Level.OK, Level.WARN)
+    assert "SEXTANT_WEIGHTS_DIR" in weights.remedy
+
+
+def test_a_folder_for_weights_that_cannot_be_written_blocks(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = settings.model_copy(update={"weights_dir": tmp_path / "file" / "weights"})
+    *_, check = doctor.check_disk(settings, 0)
+    assert check.level is Level.FAIL
+    assert "SEXTANT_WEIGHTS_DIR" in check.remedy
 
 
 def test_the_database_is_looked_at(settings: Settings) -> None:
