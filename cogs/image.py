@@ -6,19 +6,19 @@ picture afterwards is ``bot.views.pictures``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.delivery.intake import settings_channel
+from bot.delivery.intake import place_of
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
-from bot.services.given import Given, fetch, given
-from bot.services.pictures import LIKENESS
+from bot.services.given import Given, given
+from bot.services.pictures import LIKENESS, starting_from
 from bot.services.sizes import fitted, size_for, size_of
+from bot.services.styles import Style
 from bot.services.texts import is_blank
 from models.catalog import ModelSpec
 from models.contracts import ImageRequest, Modality, make_request
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bot.client import Sextant
 
 _SIDE_PX = 1024
+_REFERENCE = "reference"
+"""Capability of a model that may start from a picture."""
 
 
 class Image(commands.Cog):
@@ -73,44 +75,36 @@ class Image(commands.Cog):
         """
         if is_blank(prompt):
             raise EmptyInput("Tell me what the picture should show.")
-        spec = self._model(interaction, model)
         start = next(iter(given(self._services, interaction, url, reference)), None)
+        spec = self._services.admission.model_for(
+            Modality.IMAGE, *place_of(interaction), model, able=_REFERENCE if start else ""
+        )
         _require_supported(spec, seed=seed, reference=start, strength=strength)
         width, height = _size(spec, aspect, size, reference)
-        notes = [LIKENESS] if start else []
-        presentation: dict[str, object] = {
-            "quote": prompt,
-            "negative": negative_prompt,
-            "style": style,
-            "notes": notes,
-        }
-        if style is not None:
-            chosen = self._services.styles.get(interaction.guild_id or 0, style)
-            prompt, negative_prompt = chosen.apply(prompt, negative_prompt)
+        words, unwanted = self._style(interaction, style).apply(prompt, negative_prompt)
         request = make_request(
             ImageRequest,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
+            prompt=words,
+            negative_prompt=unwanted,
             width_px=width,
             height_px=height,
             count=count,
             num_inference_steps=steps,
             guidance_scale=guidance,
             seed=seed,
+            **({"strength": strength} if strength else {}),
         )
-
-        async def build() -> ImageRequest:
-            if start is None:
-                return request
-            media = await fetch(self._services, start, {"image"})
-            return replace(request, reference=media, strength=strength or request.strength)
-
         await self._services.intake.from_interaction(
             interaction,
-            build if start else request,
+            starting_from(self._services, request, start),
             model=spec,
             purpose="imagine",
-            presentation=presentation,
+            presentation={
+                "quote": prompt,
+                "negative": negative_prompt,
+                "style": style,
+                "notes": [LIKENESS] if start else [],
+            },
         )
 
     @imagine.autocomplete("model")
@@ -126,13 +120,10 @@ class Image(commands.Cog):
         styles = self._services.styles.of(interaction.guild_id or 0)
         return choices(((name, name) for name in styles), current)
 
-    def _model(self, interaction: discord.Interaction, chosen: str | None) -> ModelSpec:
-        return self._services.admission.model_for(
-            Modality.IMAGE,
-            interaction.guild_id or 0,
-            settings_channel(interaction.channel),
-            chosen,
-        )
+    def _style(self, interaction: discord.Interaction, name: str | None) -> Style:
+        if name is None:
+            return Style("")
+        return self._services.styles.get(interaction.guild_id or 0, name)
 
 
 def _size(
@@ -159,7 +150,7 @@ def _require_supported(
     """Refuse at once what the model can't do; what it merely ignores, the answer will say."""
     if seed is not None and "seed" not in spec.capabilities:
         raise UnsupportedOption(f"{spec.name} can't repeat a picture: leave the seed out.")
-    if reference is not None and "reference" not in spec.capabilities:
+    if reference is not None and _REFERENCE not in spec.capabilities:
         raise UnsupportedOption(f"{spec.name} can't start from a picture. Pick another model.")
     if strength is not None and reference is None:
         raise InvalidRequest("The strength is about a reference picture: add one, or leave it out.")

@@ -5,22 +5,20 @@ This cog owns what the command offers and how a wish becomes a request.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.delivery.intake import settings_channel
+from bot.delivery.intake import place_of
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
-from bot.services.given import fetch, given
+from bot.services.given import given
 from bot.services.house_rules import FIRST_FRAME
-from bot.services.pictures import LIKENESS
+from bot.services.pictures import LIKENESS, starting_from
 from bot.services.sizes import fitted, size_of
 from bot.services.texts import is_blank
-from models.catalog import ModelSpec
 from models.contracts import Modality, VideoRequest, make_request
 from models.errors import EmptyInput, UnsupportedOption
 
@@ -64,7 +62,9 @@ class Video(commands.Cog):
         if is_blank(prompt):
             raise EmptyInput("Tell me what happens in the clip.")
         start = next(iter(given(self._services, interaction, url, first_frame)), None)
-        spec = self._model(interaction, model, able=FIRST_FRAME if start else "")
+        spec = self._services.admission.model_for(
+            Modality.VIDEO, *place_of(interaction), model, able=FIRST_FRAME if start else ""
+        )
         if seed is not None and "seed" not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't repeat a clip: leave the seed out.")
         if start is not None and FIRST_FRAME not in spec.capabilities:
@@ -80,15 +80,9 @@ class Video(commands.Cog):
             seed=seed,
         )
 
-        async def build() -> VideoRequest:
-            if start is None:
-                return request
-            media = await fetch(self._services, start, {"image"})
-            return replace(request, first_frame=media)
-
         await self._services.intake.from_interaction(
             interaction,
-            build if start else request,
+            starting_from(self._services, request, start),
             model=spec,
             purpose="video",
             presentation={"quote": prompt, "notes": [LIKENESS] if start else []},
@@ -99,17 +93,6 @@ class Video(commands.Cog):
         self, interaction: discord.Interaction, current: str
     ) -> list[app_commands.Choice[str]]:
         return choices(model_options(self._services, Modality.VIDEO), current)
-
-    def _model(
-        self, interaction: discord.Interaction, chosen: str | None, *, able: str
-    ) -> ModelSpec:
-        return self._services.admission.model_for(
-            Modality.VIDEO,
-            interaction.guild_id or 0,
-            settings_channel(interaction.channel),
-            chosen,
-            able=able,
-        )
 
 
 def _size(size: str | None, like: discord.Attachment | None) -> tuple[int, int]:

@@ -250,6 +250,11 @@ def settings_channel(channel: object) -> int:
     return int(getattr(channel, "id", 0))
 
 
+def place_of(interaction: discord.Interaction[Any]) -> tuple[int, int]:
+    """Return the server, 0 for none, and the channel whose settings count."""
+    return interaction.guild_id or 0, settings_channel(interaction.channel)
+
+
 def _is_age_restricted(channel: object) -> bool:
     is_nsfw = getattr(channel, "is_nsfw", None)
     return bool(is_nsfw and is_nsfw())

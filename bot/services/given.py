@@ -11,7 +11,7 @@ from typing import Any
 
 import discord
 
-from bot.delivery.intake import settings_channel
+from bot.delivery.intake import place_of
 from bot.incoming import Wanted
 from bot.links import Link
 from bot.services.container import Services
@@ -41,8 +41,7 @@ def given(
         return sent
     if sent:
         raise InvalidRequest("Give me a file or a link, not both.")
-    place = interaction.guild_id or 0, settings_channel(interaction.channel)
-    if not services.server_settings.get("links.enabled", *place):
+    if not services.server_settings.get("links.enabled", *place_of(interaction)):
         raise UnsupportedOption("Links are switched off here. Please upload the file instead.")
     return [services.links.read(url)]
 

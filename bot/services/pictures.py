@@ -7,18 +7,21 @@ This module owns the first guess, from what Discord says of a file (the bytes de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import discord
 
-from bot.delivery.intake import settings_channel
+from bot.delivery.intake import RequestSource, settings_channel
 from bot.services.container import Services
 from bot.services.given import Given, fetch
 from bot.services.recipes import kept_names
 from models.contracts import (
+    ImageRequest,
     MediaInput,
     Modality,
     Request,
+    VideoRequest,
     VisionRequest,
     files_of,
     make_request,
@@ -97,6 +100,22 @@ async def fetched(services: Services, files: Sequence[Given]) -> list[MediaInput
         services.spool.discard([one.path for one in media])
         raise
     return media
+
+
+def starting_from(
+    services: Services, request: ImageRequest | VideoRequest, start: Given | None
+) -> RequestSource:
+    """Return a request, or what makes it once the picture that it starts from was fetched."""
+    if start is None:
+        return request
+
+    async def build() -> Request:
+        [media] = await fetched(services, [start])
+        if isinstance(request, ImageRequest):
+            return replace(request, reference=media)
+        return replace(request, first_frame=media)
+
+    return build
 
 
 async def looking_at(services: Services, files: Sequence[Given], **fields: Any) -> VisionRequest:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import discord
 
-from bot.delivery.intake import settings_channel
+from bot.delivery.intake import place_of
 from bot.services.house_rules import FIRST_FRAME
 from bot.services.pictures import (
     LIKENESS,
@@ -62,8 +62,8 @@ class Subject:
 def _model(
     interaction: Press, modality: Modality, chosen: str | None = None, *, able: str = ""
 ) -> ModelSpec:
-    where = interaction.guild_id or 0, settings_channel(interaction.channel)
-    return services_of(interaction).admission.model_for(modality, *where, chosen, able=able)
+    admission = services_of(interaction).admission
+    return admission.model_for(modality, *place_of(interaction), chosen, able=able)
 
 
 # --------------------------------------------------------------------------- new pictures

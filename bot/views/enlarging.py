@@ -11,7 +11,7 @@ import io
 
 import discord
 
-from bot.delivery.intake import requester_of, settings_channel
+from bot.delivery.intake import place_of, requester_of
 from bot.delivery.wording import subtext
 from bot.engine.job import new_job_id
 from bot.services.pictures import POINTERS, fetched, pointers
@@ -32,10 +32,10 @@ async def upscale(interaction: Press, message: discord.Message, file: discord.At
         ModelUnavailable: Making pictures larger is switched off here.
         LimitReached: The member has as many jobs under way as one may.
     """
-    services, where = services_of(interaction), settings_channel(interaction.channel)
-    services.admission.check(requester_of(interaction), Modality.UPSCALING, where)
+    admission, place = services_of(interaction).admission, place_of(interaction)
+    admission.check(requester_of(interaction), Modality.UPSCALING, place[1])
     try:
-        model = services.admission.model_for(Modality.UPSCALING, interaction.guild_id or 0, where)
+        model = admission.model_for(Modality.UPSCALING, *place)
     except ModelUnavailable:
         await _resample(interaction, file)
     else:
