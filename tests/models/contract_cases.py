@@ -5,7 +5,6 @@ A case lists no expectations of its own: ``test_contract`` holds all of them to 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -35,11 +34,11 @@ from tests.models.checkpoints_letters import sung, write_wav2vec2
 from tests.models.checkpoints_sound import write_kokoro, write_vits
 from tests.models.checkpoints_upscaling import write_upscaler
 from tests.models.control import ScratchControl, heard, media_of, result_of, spec_of
-from tests.models.image import image_server
+from tests.models.image.image_server import Drawn, ImageServer
 from tests.models.sound_server import SoundServer, hears, speaks
 from tests.models.sounds import silence, tone, write
 from tests.models.text.chat_server import ChatServer, says
-from tests.models.video.clip_servers import PROJECT, REGION, SoraServer, VeoServer
+from tests.models.video.clip_servers import REGION, SoraServer, VeoServer, google_account
 
 Packaged = Callable[[str], tuple[ModelSpec, str]]
 
@@ -142,7 +141,7 @@ def openai(ground: Ground) -> Iterator[Subject]:
     with _running(ChatServer()) as server:
         server.script = _Always([says("The ", "sea.")])
         spec = spec_of("openai", "text", source=_endpoint(server.url), context_tokens=1024)
-        yield _chat(_load(spec, server.url))
+        yield _chat(_load(spec, f"{server.url}/v1"))
 
 
 # --------------------------------------------------------------------------- pictures
@@ -167,10 +166,10 @@ def diffusers(ground: Ground) -> Iterator[Subject]:
 
 @contextmanager
 def openai_images(ground: Ground) -> Iterator[Subject]:
-    with _running(image_server.ImageServer()) as server:
-        server.script = _Always([image_server.Reply(["red", "blue"])])
+    with _running(ImageServer()) as server:
+        server.script = _Always([Drawn(["red", "blue"])])
         spec = spec_of("openai-images", "image", source=_endpoint(server.url))
-        yield _drawing(_load(spec, server.url), ground)
+        yield _drawing(_load(spec, f"{server.url}/v1"), ground)
 
 
 @contextmanager
@@ -249,24 +248,11 @@ def openai_video(ground: Ground) -> Iterator[Subject]:
 @contextmanager
 def google_video(ground: Ground) -> Iterator[Subject]:
     with _running(VeoServer()) as server, pytest.MonkeyPatch.context() as patch:
-        file = ground.folder / "account.json"
-        account = {"type": "service_account", "project_id": PROJECT, "private_key": _private_key()}
-        account |= {"client_email": "sextant@example.org", "token_uri": f"{server.url}/token"}
-        file.write_text(json.dumps(account))
-        patch.setenv("A_KEY_FILE", str(file))
+        patch.setenv("A_KEY_FILE", str(google_account(ground.folder, server)))
         options = {"poll_s": 0.01, "location": REGION, "seconds": [4, 6]}
         source = _endpoint(server.url, "A_KEY_FILE")
         spec = spec_of("google-video", "video", source=source, options=options)
         yield _filming(_load(spec, server.url), ground, 720, width_px=1280, seconds=4)
-
-
-def _private_key() -> str:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return key.private_bytes(pem, pkcs8, serialization.NoEncryption()).decode()
 
 
 # --------------------------------------------------------------------------- sound

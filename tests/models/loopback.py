@@ -1,34 +1,47 @@
-"""A server on the loopback address for backends that ask somebody else's."""
+"""Servers on the loopback address for backends that ask somebody else's."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import threading
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
+
+from models.contracts import Finished, HandlerEvent, Request
+from models.tasks import TaskStepper
+from tests.models.control import ScratchControl
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that a test wants: a body with its status, after a silence."""
+    """An answer that a test wants: a body with its status, after a silence.
+
+    Attributes:
+        dropped: The connection breaks instead.
+    """
 
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = 0.0
-
-    async def response(self) -> web.Response:
-        await asyncio.sleep(self.wait_s)
-        return web.Response(
-            status=self.status,
-            text=self.body,
-            headers={"Content-Type": "application/json", **self.headers},
-        )
+    content_type: str = "application/json"
+    dropped: bool = False
 
 
-class Loopback:
+def refuses(status: int, code: str = "", message: str = "No.", **headers: str) -> Reply:
+    """Return a refusal in the form of OpenAI's."""
+    error = {"message": message, "code": code or None, "type": "x", "param": None}
+    return Reply(status, json.dumps({"error": error}), headers)
+
+
+class Loopback(ABC):
     """Runs in a thread of its own. Subclasses answer every request in ``answer``."""
 
     def __init__(self) -> None:
@@ -48,8 +61,9 @@ class Loopback:
         self._thread.join()
         self._loop.close()
 
+    @abstractmethod
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        raise NotImplementedError
+        """Answer a request."""
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=50_000_000)
@@ -58,3 +72,111 @@ class Loopback:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+
+class ModelServer(Loopback):
+    """A server of models. What a test puts into ``script`` is answered in turn.
+
+    Attributes:
+        script: A ``Reply``, or what ``serve`` makes something of.
+        requests: What was asked: fields by name, files as bytes; a field that came several times
+            is a list.
+        paths, headers, times: Of these requests; times are of ``time.monotonic``.
+        pause_s: A silence before every answer, in seconds.
+        left: Set when a client went away before its answer was complete.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script: list[Any] = []
+        self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.times: list[float] = []
+        self.pause_s = 0.0
+        self.left = threading.Event()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(request.path)
+        self.headers.append(dict(request.headers))
+        self.times.append(time.monotonic())
+        self.requests.append(await fields_of(request))
+        return await self.reply(request, self.script.pop(0) if self.script else None)
+
+    async def reply(self, request: web.Request, wanted: Any) -> web.StreamResponse:
+        """Do with a request what a test wants."""
+        try:
+            await asyncio.sleep(self.pause_s)
+            if not isinstance(wanted, Reply):
+                return await self.serve(request, wanted)
+            await asyncio.sleep(wanted.wait_s)
+        except (asyncio.CancelledError, ConnectionError):
+            self.left.set()
+            raise
+        if wanted.dropped:
+            assert request.transport
+            request.transport.abort()
+        body = wanted.body.encode() if isinstance(wanted.body, str) else wanted.body
+        headers = {"Content-Type": wanted.content_type, **wanted.headers}
+        return web.Response(status=wanted.status, body=body, headers=headers)
+
+    @abstractmethod
+    async def serve(self, request: web.Request, wanted: Any) -> web.StreamResponse:
+        """Do the server's work; ``wanted`` says how, and is None where the script has ended."""
+
+
+async def fields_of(request: web.Request) -> dict[str, Any]:
+    if request.content_type == "application/json":
+        fields: dict[str, Any] = await request.json()
+        return fields
+    form = await request.post()
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(form):
+        values = [_value(field) for field in form.getall(name)]
+        found[name] = values if len(values) > 1 or name.endswith("[]") else values[0]
+    return found
+
+
+def _value(sent: Any) -> Any:
+    if not isinstance(sent, web.FileField):
+        return sent
+    with sent.file as file:
+        return file.read()
+
+
+def nobody() -> str:
+    """Return an address at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def run(
+    stepper: TaskStepper, request: Request, control: ScratchControl, job_id: str = "job"
+) -> list[HandlerEvent]:
+    """Run one job to its end, as a worker does."""
+    stepper.admit(job_id, request, control)
+    events: list[HandlerEvent] = []
+    deadline = time.monotonic() + 20
+    while not (events and isinstance(events[-1], Finished)):
+        assert time.monotonic() < deadline
+        for happened_to, event in stepper.step():
+            assert happened_to == job_id
+            if isinstance(event, Exception):
+                raise event
+            events.append(event)
+    return events
+
+
+def cancel_while_it_waits(
+    server: ModelServer, stepper: TaskStepper, request: Request, control: ScratchControl
+) -> None:
+    """Stop a job whose request the server has and does not answer."""
+    before = len(server.requests)
+    stepper.admit("job", request, control)
+    deadline = time.monotonic() + 10
+    while len(server.requests) == before:
+        assert time.monotonic() < deadline
+        stepper.step()
+    stepper.cancel("job")
+    assert list(stepper.step()) == []

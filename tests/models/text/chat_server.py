@@ -1,25 +1,21 @@
-"""A loopback server that speaks the part of OpenAI's API that chats use, in a thread of its own.
-
-A test hands it a script: for each request in turn a ``Reply`` that says what happens. What the
-server was asked is kept in ``requests``.
-"""
+"""A loopback server that speaks the part of OpenAI's API that chats use."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
+from tests.models.loopback import ModelServer, Reply
+
 
 @dataclass(frozen=True)
-class Reply:
+class Said:
     """What the server does with one request.
 
     Attributes:
@@ -27,85 +23,37 @@ class Reply:
         finish_reason: None leaves it out.
         usage: Whether the stream ends with the usage.
         cut: Whether the connection breaks after the deltas.
-        status, error, headers: A refusal instead of a stream.
     """
 
     deltas: Sequence[Mapping[str, Any] | float | str] = ()
     finish_reason: str | None = "stop"
     usage: bool = True
     cut: bool = False
-    status: int = 200
-    error: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def says(*texts: str, **options: Any) -> Reply:
-    return Reply([{"content": text} for text in texts], **options)
+def says(*texts: str, **options: Any) -> Said:
+    return Said([{"content": text} for text in texts], **options)
 
 
-def refuses(status: int, code: str = "", param: str = "", message: str = "No.", **h: str) -> Reply:
-    error = {"error": {"message": message, "code": code or None, "param": param or None}}
-    return Reply(status=status, error=error, headers=h)
+def takes_no(param: str, code: str = "unsupported_parameter") -> Reply:
+    """Return the refusal of a model that does not know a parameter."""
+    return Reply(400, json.dumps({"error": {"message": "No.", "code": code, "param": param}}))
 
 
-class ChatServer:
-    """The server. ``broken_off`` is set when a client went away in the middle of an answer."""
+class ChatServer(ModelServer):
+    """The server."""
 
-    def __init__(self) -> None:
-        self.script: list[Reply] = []
-        self.requests: list[dict[str, Any]] = []
-        self.headers: list[Mapping[str, str]] = []
-        self.times: list[float] = []
-        self.broken_off = threading.Event()
-        self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._runner: web.AppRunner | None = None
-
-    def start(self) -> None:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-
-    def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._chat)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-
-    async def _stop(self) -> None:
-        assert self._runner
-        await self._runner.cleanup()
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(await request.json())
-        self.headers.append(dict(request.headers))
-        self.times.append(time.monotonic())
-        reply = self.script.pop(0)
-        if reply.error is not None:
-            body = reply.error if isinstance(reply.error, str) else json.dumps(reply.error)
-            return web.Response(status=reply.status, text=body, headers=reply.headers)
+    async def serve(self, request: web.Request, wanted: Any) -> web.StreamResponse:
+        assert isinstance(wanted, Said)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        try:
-            await response.prepare(request)
-            await self._stream(response, reply)
-        except (asyncio.CancelledError, ConnectionError):
-            self.broken_off.set()
-            raise
-        if reply.cut:
+        await response.prepare(request)
+        await self._stream(response, wanted)
+        if wanted.cut:
             assert request.transport
             request.transport.abort()
         return response
 
-    async def _stream(self, response: web.StreamResponse, reply: Reply) -> None:
+    async def _stream(self, response: web.StreamResponse, reply: Said) -> None:
         for delta in reply.deltas:
             if isinstance(delta, float):
                 await asyncio.sleep(delta)

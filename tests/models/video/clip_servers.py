@@ -1,7 +1,7 @@
 """Loopback servers that speak the video APIs of OpenAI and of Google.
 
-What a test puts into ``orders``, ``looks`` and ``files`` is answered in turn; without anything the
-server does its work. What it was asked is kept.
+What a test puts into ``script`` (for orders), ``looks`` and ``files`` is answered in turn; without
+anything the server does its work.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import base64
 import json
 import threading
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiohttp import web
 
 from models.video.mp4 import encode
-from tests.models.loopback import Loopback, Reply
+from tests.models.loopback import ModelServer, Reply
 
 PROJECT, REGION = "a-project", "us-central1"
 
@@ -28,77 +30,73 @@ def clip(seconds: float = 1.0, size: tuple[int, int] = (64, 48), fps: int = 8) -
     return encode(frames, fps, {"comment": "of the provider"}).data
 
 
-class SoraServer(Loopback):
-    """Speaks OpenAI's video API."""
+class SoraServer(ModelServer):
+    """Speaks OpenAI's video API. Requests are orders."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.orders: list[Reply] = []
         self.looks: list[Reply | dict[str, Any]] = []
         self.files: list[Reply] = []
         self.clip = clip()
-        self.asked: list[dict[str, Any]] = []
         self.looked = threading.Event()
         self.deleted = threading.Event()
         self.deletions: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        assert request.headers["Authorization"].startswith("Bearer ")
         if request.method == "POST":
-            self.asked.append(await _fields(request))
-            if self.orders:
-                return await self.orders.pop(0).response()
-            return web.json_response(_video(status="queued"))
+            return await super().answer(request)
         if request.method == "DELETE":
             self.deletions.append(request.path)
             self.deleted.set()
             return web.json_response({"id": "video_1", "deleted": True, "object": "video.deleted"})
         if request.path.endswith("/content"):
             if self.files:
-                return await self.files.pop(0).response()
+                return await self.reply(request, self.files.pop(0))
             return web.Response(body=self.clip, content_type="video/mp4")
         self.looked.set()
         found = self.looks.pop(0) if self.looks else {"status": "completed", "progress": 100}
-        return (
-            await found.response()
-            if isinstance(found, Reply)
-            else web.json_response(_video(**found))
-        )
+        if isinstance(found, Reply):
+            return await self.reply(request, found)
+        return web.json_response(_video(**found))
+
+    async def serve(self, request: web.Request, wanted: Any) -> web.StreamResponse:
+        return web.json_response(_video(status="queued"))
 
 
-class VeoServer(Loopback):
-    """Speaks the Agent Platform's API for long work, and hands out tokens."""
+class VeoServer(ModelServer):
+    """Speaks the Agent Platform's API for long work, and hands out tokens.
+
+    Requests are orders; the paths of what was asked after them are in ``looked_at``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.orders: list[Reply] = []
         self.looks: list[Reply | dict[str, Any]] = []
         self.tokens: list[Reply] = []
         self.clip = clip()
-        self.asked: list[dict[str, Any]] = []
-        self.paths: list[str] = []
         self.looked = threading.Event()
+        self.looked_at: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/token":
             if self.tokens:
-                return await self.tokens.pop(0).response()
+                return await self.reply(request, self.tokens.pop(0))
             return web.json_response({"access_token": "signed", "expires_in": 3600})
         assert request.headers["Authorization"] == "Bearer signed"
-        self.paths.append(request.path)
-        model, _, verb = request.path.rpartition(":")
-        if verb == "predictLongRunning":
-            self.asked.append(await request.json())
-            if self.orders:
-                return await self.orders.pop(0).response()
-            return web.json_response({"name": f"{model.removeprefix('/v1beta1/')}/operations/7"})
-        assert verb == "fetchPredictOperation"
+        if request.path.endswith(":predictLongRunning"):
+            return await super().answer(request)
+        assert request.path.endswith(":fetchPredictOperation")
+        self.looked_at.append(request.path)
         self.looked.set()
         name = (await request.json())["operationName"]
         found = self.looks.pop(0) if self.looks else self.done()
         if isinstance(found, Reply):
-            return await found.response()
+            return await self.reply(request, found)
         return web.json_response({"name": name, **found})
+
+    async def serve(self, request: web.Request, wanted: Any) -> web.StreamResponse:
+        model = request.path.rpartition(":")[0].removeprefix("/v1beta1/")
+        return web.json_response({"name": f"{model}/operations/7"})
 
     def done(self, **response: Any) -> dict[str, Any]:
         """Return what is found when the clip is there."""
@@ -120,22 +118,30 @@ def _video(**fields: Any) -> dict[str, Any]:
     }
 
 
-async def _fields(request: web.Request) -> dict[str, Any]:
-    if request.content_type == "application/json":
-        fields: dict[str, Any] = await request.json()
-        return fields
-    form = await request.post()
-    return {
-        name: value.file.read() if isinstance(value, web.FileField) else value
-        for name, value in form.items()
+def google_account(folder: Path, server: VeoServer) -> Path:
+    """Write the key file of a service account."""
+    account = {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key": _private_key(),
+        "client_email": "sextant@a-project.example",
+        "token_uri": f"{server.url}/token",
     }
+    file = folder / "account.json"
+    file.write_text(json.dumps(account))
+    return file
 
 
-def openai_refuses(status: int, code: str = "", message: str = "No.", **headers: str) -> Reply:
-    error = {"error": {"message": message, "code": code or None, "type": "x", "param": None}}
-    return Reply(status, json.dumps(error), headers)
+@cache
+def _private_key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(pem, pkcs8, serialization.NoEncryption()).decode()
 
 
-def google_refuses(status: int, code: str, message: str = "No.") -> Reply:
+def google_refuses(status: int, code: str = "", message: str = "No.") -> Reply:
     error: Mapping[str, Any] = {"error": {"code": status, "status": code, "message": message}}
     return Reply(status, json.dumps(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,7 @@ import pytest
 from PIL import Image
 
 from models.catalog import EndpointSource, HubSource, ModelSpec
-from models.contracts import (
-    Finished,
-    HandlerEvent,
-    MediaInput,
-    Modality,
-    VideoRequest,
-    VideoResult,
-)
-from models.tasks import TaskStepper
+from models.contracts import Finished, HandlerEvent, MediaInput, Modality, VideoResult
 from tests.models.checkpoints_video import write_pipeline
 from tests.models.control import ScratchControl
 
@@ -68,22 +59,6 @@ def result_of(events: list[HandlerEvent]) -> VideoResult:
     assert isinstance(last, Finished)
     assert isinstance(last.result, VideoResult)
     return last.result
-
-
-def run_task(
-    stepper: TaskStepper, request: VideoRequest, control: ScratchControl, job_id: str = "job"
-) -> list[HandlerEvent]:
-    """Run one job of a server's to its end, as a worker does."""
-    stepper.admit(job_id, request, control)
-    events: list[HandlerEvent] = []
-    deadline = time.monotonic() + 20
-    while not (events and isinstance(events[-1], Finished)):
-        assert time.monotonic() < deadline
-        for _, event in stepper.step():
-            if isinstance(event, Exception):
-                raise event
-            events.append(event)
-    return events
 
 
 def picture(control: ScratchControl, size: tuple[int, int] = (64, 64)) -> MediaInput:
