@@ -96,8 +96,8 @@ class Feed:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """The notices of this attempt."""
-        return tuple(notice.message for notice in self._notices)
+        """The notices of this attempt; what is said of several files is said once."""
+        return tuple(dict.fromkeys(notice.message for notice in self._notices))
 
     @property
     def previews(self) -> tuple[str, ...]:

@@ -163,7 +163,8 @@ class PictureText:
 
     Attributes:
         text: The caption, the answer, or the text that stands in the picture.
-        lines: ``ocr``: the lines in reading order.
+        lines: The lines in reading order: for ``ocr``, and besides the sentence that a captioning
+            model does not know such pictures.
         unsafe_score: What the safety classifier said of the picture.
         copy: The picture itself, where the request wanted it back.
     """

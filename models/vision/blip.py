@@ -7,14 +7,14 @@ Source: https://huggingface.co/docs/transformers/model_doc/blip
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from models.contracts import Control, PictureText, VisionRequest
 from models.errors import BackendError, InputTooLong
 from models.torch_errors import translated
-from models.vision.generation import Decoding, Writer
+from models.vision.generation import Decoding, Writer, Written
 from models.vision.handler import Reading
+from models.vision.limited import Boundary
 from models.vision.options import VisionOptions
 from models.vision.tasks import Task
 
@@ -35,16 +35,24 @@ class Captioner:
         self._writer = Writer(model, lambda ids: processor.decode(ids, skip_special_tokens=True))
         self._processor = processor
         self._decoding = Decoding(_CAPTION_TOKENS, options.num_beams, options.repetition_penalty)
+        self._boundary = Boundary(options.limits, options.threads) if options.limits else None
 
-    def read(self, picture: Image.Image, _: VisionRequest, control: Control) -> Reading:
-        """Caption a picture."""
+    def read(self, picture: Image.Image, request: VisionRequest, control: Control) -> Reading:
+        """Caption a picture, or say that the model does not know such pictures."""
         with translated(BackendError):
             inputs = self._processor(images=picture, return_tensors="pt")
-        return (yield from _sentence(self._writer, inputs, self._decoding, control))
+        written = yield from self._writer.write(inputs, self._decoding, lambda: control.cancelled)
+        if written is None:
+            return None
+        if self._boundary is not None and self._boundary.leaves_out(written):
+            return (yield from self._boundary.answer(picture, request, control))
+        return _sentence(written)
 
     def close(self) -> None:
         """Free the memory of the model."""
         self._writer.close()
+        if self._boundary is not None:
+            self._boundary.close()
 
 
 class Answerer:
@@ -71,18 +79,14 @@ class Answerer:
             raise InputTooLong(
                 "The question is longer than this model can read. Please shorten it."
             )
-        return (yield from _sentence(self._writer, inputs, self._decoding, control))
+        written = yield from self._writer.write(inputs, self._decoding, lambda: control.cancelled)
+        return None if written is None else _sentence(written)
 
     def close(self) -> None:
         """Free the memory of the model."""
         self._writer.close()
 
 
-def _sentence(
-    writer: Writer, inputs: Mapping[str, Any], decoding: Decoding, control: Control
-) -> Reading:
-    """Write; give it a capital letter. The words come at once: they are few."""
-    written = yield from writer.write(inputs, decoding, lambda: control.cancelled)
-    if written is None:
-        return None
+def _sentence(written: Written) -> PictureText:
+    """Give what was written a capital letter. The words come at once: they are few."""
     return PictureText(written.text[:1].upper() + written.text[1:])

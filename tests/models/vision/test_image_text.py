@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ImageDraw, ImageFont
 
 from models.catalog import ModelSpec
-from models.contracts import MediaInput, TextDelta, VisionRequest, VisionResult
+from models.contracts import MediaInput, Notice, TextDelta, VisionRequest, VisionResult
 from models.errors import (
     BackendError,
     InputTooLong,
@@ -107,6 +108,46 @@ def test_an_answerer_does_nothing_else(
     handler = load(spec("question"), str(checkpoint("answerer")), "cpu")
     with pytest.raises(UnsupportedOption, match="can't write captions"):
         answers(handler, media(drawing("red", "circle")), task="caption")
+
+
+LIMITS = {"knows": "simple drawings", "unknown": "I do not know it", "better": "big-one"}
+
+
+@pytest.mark.parametrize(
+    "limits", [{"unknown": "A red circle."}, {"sure_from": 1.0}], ids=["it-says-so", "it-is-unsure"]
+)
+def test_a_picture_beyond_a_captioner_is_read(
+    limits: dict[str, Any],
+    checkpoint: Checkpoint,
+    spec: MakeSpec,
+    media: MakeMedia,
+    control: ScratchControl,
+) -> None:
+    row = spec("caption", limits=LIMITS | limits)
+    handler = load(row, str(checkpoint("captioner")), "cpu")
+    with_text = drawing("red", "circle", side_px=400)
+    ImageDraw.Draw(with_text).text((60, 20), "closed", "black", ImageFont.load_default(size=60))
+    images = media(with_text), media(drawing("red", "circle"))
+    events = list(handler.run(VisionRequest(images, "caption"), control))
+    handler.close()
+    result = result_of(events)
+    assert isinstance(result, VisionResult)
+    said = (LIMITS | limits)["unknown"].rstrip(".") + "."
+    assert [answer.text for answer in result.answers] == [said, said]
+    assert [[line.text for line in answer.lines] for answer in result.answers] == [["closed"], []]
+    told = {event.message for event in events if isinstance(event, Notice)}
+    assert told == {
+        "This model only knows simple drawings. The owner gets one for photos with "
+        "`python -m bot models pull big-one`."
+    }
+
+
+def test_a_captioner_with_limits_describes_what_it_knows(
+    checkpoint: Checkpoint, spec: MakeSpec, media: MakeMedia, answers: Answers
+) -> None:
+    row = spec("caption", limits=LIMITS | {"sure_from": 0.5})
+    handler = load(row, str(checkpoint("captioner")), "cpu")
+    assert answers(handler, media(drawing("blue", "square")), task="caption") == ["A blue square"]
 
 
 # --------------------------------------------------------------------------- TrOCR
