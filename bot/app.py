@@ -52,6 +52,7 @@ from bot.services.server_settings import ServerSettings
 from bot.services.styles import Styles, default_styles
 from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog
+from models.errors import UnsafePicture
 from models.weights import WeightStore
 
 _DELIVERY_S = 10.0
@@ -246,6 +247,8 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
     async def ended(job: Job, outcome: Outcome) -> None:
         app.outbox.wake()
         await services.intake.discard_files(job.submission)
+        if isinstance(outcome.error, UnsafePicture):
+            await services.recipes.drop_files(job.submission.presentation)
 
     services.engine.observe(ended)
     services.engine.observe(services.next_steps.ended)

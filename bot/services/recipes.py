@@ -97,6 +97,10 @@ class RecipeService:
         pairs = zip(kept_names(presentation), files_of(request), strict=True)
         return [await asyncio.to_thread(self._pictures.bring, *pair) for pair in pairs]
 
+    async def drop_files(self, presentation: Mapping[str, object]) -> None:
+        """Delete what was kept of a member's files and turned out to be blocked here."""
+        await asyncio.to_thread(self._pictures.discard, kept_names(presentation))
+
     async def save(self, recipe: Recipe) -> None:
         """Keep a recipe."""
         now = time.time()

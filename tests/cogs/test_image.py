@@ -241,9 +241,12 @@ async def test_an_explicit_reference_is_blocked_or_makes_a_veiled_picture(world:
     blue = ("me.png", picture("blue"))
     await imagine(world, "!unsafe 0.9\na door", reference=blue)
     assert "was not used" in world.messages()[-1].content
+    recipes = world.services.recipes
+    assert await recipes.pictures_of_member(world.member.id) == []  # nor is it kept
     await rule(world, "spoiler")
     await imagine(world, "!unsafe 0.9\na door", reference=blue)
     assert world.messages()[-1].attachments[0].is_spoiler()
+    assert len(await recipes.pictures_of_member(world.member.id)) == 1
 
 
 async def test_the_threshold_is_the_moderators(world: World) -> None:
