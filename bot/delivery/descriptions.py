@@ -34,6 +34,7 @@ _BLOCKED = "🔞 *The safety check takes this picture for explicit, which is blo
 _SPLIT_BARS = "|\u200b|"
 _SPLIT_TICKS = "`\u200b``"
 """What would end a spoiler or a code block, made harmless."""
+_READ = "The text in it:"
 _NO_TEXT = "*There is no text in this picture.*"
 _NO_SUCH_TEXT = "*There is no text in this language in the picture.*"
 
@@ -78,7 +79,7 @@ def is_mostly_text(result: VisionResult) -> bool:
 def _text(request: VisionRequest, answer: PictureText, what: str) -> str:
     if what == "block":
         return _BLOCKED
-    text = answer.text.strip()
+    text = _with_text_besides(request, answer).strip()
     if not text:
         if request.task != "ocr":
             return "*(no answer)*"
@@ -88,8 +89,20 @@ def _text(request: VisionRequest, answer: PictureText, what: str) -> str:
     if request.task == "ocr" and request.layout:
         return f"```\n{answer.text.rstrip().replace('```', _SPLIT_TICKS)}\n```"
     if request.task == "ocr":
-        return "\n".join(f"> {line}" for line in text.split("\n"))
-    return text
+        return _quoted(text)
+    said, _, read = text.partition(f"{_READ}\n")
+    return f"{said}{_READ}\n{_quoted(read)}" if read else text
+
+
+def _with_text_besides(request: VisionRequest, answer: PictureText) -> str:
+    """Return an answer, with the text that was read in a picture that the model does not know."""
+    if request.task == "ocr" or not answer.lines:
+        return answer.text
+    return "\n".join((f"{answer.text} {_READ}", *(line.text for line in answer.lines)))
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.split("\n"))
 
 
 def _body(request: VisionRequest, texts: Sequence[str]) -> str:
@@ -104,7 +117,10 @@ def _body(request: VisionRequest, texts: Sequence[str]) -> str:
 
 def _whole(request: VisionRequest, result: VisionResult, verdicts: Sequence[str]) -> File:
     answers = zip(result.answers, verdicts, strict=True)
-    texts = [_BLOCKED if what == "block" else answer.text for answer, what in answers]
+    texts = [
+        _BLOCKED if what == "block" else _with_text_besides(request, answer)
+        for answer, what in answers
+    ]
     veil = "SPOILER_" if "spoiler" in verdicts else ""
     return File(
         f"{veil}{'text' if request.task == 'ocr' else 'description'}.txt",

@@ -221,6 +221,22 @@ def test_a_language_may_be_why_there_is_no_text() -> None:
     assert "in this language" not in only(looking("ocr"), said("")).content
 
 
+def test_text_in_an_unknown_picture_stands_below_the_answer() -> None:
+    lines = tuple(TextLine(line, (0, 0, 1, 1), 1.0) for line in ("Closed", "on Monday"))
+    unknown = PictureText("I do not know it.", lines, unsafe_score=0.9)
+    result = VisionResult((unknown,), Usage(1, "pictures"))
+    part = only(looking(unsafe="allow"), result)
+    assert part.content == "👁️ I do not know it. The text in it:\n> Closed\n> on Monday"
+    veiled = only(looking(unsafe="spoiler"), result)
+    assert veiled.content == "👁️ ||I do not know it. The text in it:\nClosed\non Monday||"
+
+
+def test_long_text_in_an_unknown_picture_is_in_the_file_too() -> None:
+    lines = (TextLine("word " * 400, (0, 0, 1, 1), 1.0),)
+    part = only(looking(), VisionResult((PictureText("No.", lines),), Usage(1, "pictures")))
+    assert part.files[0].text == f"No. The text in it:\n{'word ' * 400}"
+
+
 def test_text_that_was_wanted_in_vain_makes_no_part() -> None:
     page = "\n".join(["The quick brown fox jumps over the lazy dog"] * 4)
     for text, parts in (("EXIT", 0), (page, 1)):
