@@ -25,6 +25,7 @@ OnStep = Callable[[int, int, "torch.Tensor"], None]
 """Called after each step: its number from 1, how many there are, the latents."""
 
 _QUOTED_CHARS = 120
+_QUOTED_WORDS = 6
 
 
 class DiffusersPipeline:
@@ -63,6 +64,17 @@ class DiffusersPipeline:
             quoted = lost if len(lost) <= _QUOTED_CHARS else f"…{lost[-_QUOTED_CHARS:]}"
             yield Notice(
                 f"This {what} is longer than {name} reads. Left out at its end: “{quoted}”"
+            )
+
+    def strange(self, text: str) -> Iterator[Notice]:
+        """Say which words a model of few words does not know, and what it does know."""
+        words = self._unknown_words(text) if self._options.knows else []
+        if words:
+            quoted = ", ".join(f"“{word}”" for word in words[:_QUOTED_WORDS])
+            more = f" and {len(words) - _QUOTED_WORDS} more" if words[_QUOTED_WORDS:] else ""
+            yield Notice(
+                f"I don't know {quoted}{more}, so that changed nothing. "
+                f"I only know {self._options.knows}."
             )
 
     def economise(self) -> bool:
@@ -123,6 +135,14 @@ class DiffusersPipeline:
                 return pipe(generator=generator, callback_on_step_end=step_ended, **arguments)
         finally:
             self._pipe.maybe_free_model_hooks()  # a call that was stopped leaves that out
+
+    def _unknown_words(self, text: str) -> list[str]:
+        """Return the words that the tokenizer has no number for, each once."""
+        tokenizer = self._pipe.tokenizer
+        read = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+        places = zip(read.input_ids, read.offset_mapping, strict=True)
+        words = (text[a:b].lower() for number, (a, b) in places if number == tokenizer.unk_token_id)
+        return list(dict.fromkeys(words))
 
     def _tokenizers(self) -> list[tuple[Any, int]]:
         """Return the tokenizers in use, each with the tokens that its encoder reads."""

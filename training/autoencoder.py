@@ -43,6 +43,7 @@ def new_autoencoder() -> Any:
         mid_block_add_attention=False,
         use_quant_conv=False,
         use_post_quant_conv=False,
+        shift_factor=0.0,
         force_upcast=False,
     )
 

@@ -107,6 +107,7 @@ class DiffusionHandler:
         yield from (Notice(sentence) for sentence in plan.notices)
         yield from self._pipeline.unread(request.prompt, "prompt", self._spec.name)
         yield from self._pipeline.unread(plan.negative_prompt, "negative prompt", self._spec.name)
+        yield from self._pipeline.strange(f"{request.prompt} {plan.negative_prompt}")
         job.start = yield from start_from(
             request.reference, control, self._safety, request.blocked_from
         )

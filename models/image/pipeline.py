@@ -43,6 +43,7 @@ class ImagePipeline(DiffusersPipeline):
             self._pipe.vae.to("cpu")  # where what places the pipeline wants it
             self._from_picture = _image_to_image(self._pipe)
             self.abilities = _abilities(self._pipe, options, self._from_picture is not None)
+            self._enlarged = options.enlarged
             self._place(device)
 
     def draw(
@@ -53,8 +54,8 @@ class ImagePipeline(DiffusersPipeline):
             "prompt": prompt,
             "num_inference_steps": plan.num_inference_steps,
             "guidance_scale": plan.guidance_scale,
-            "width": plan.width_px,
-            "height": plan.height_px,
+            "width": plan.width_px // self._enlarged,
+            "height": plan.height_px // self._enlarged,
             "output_type": "pil",
         }
         if plan.negative_prompt:
@@ -64,10 +65,18 @@ class ImagePipeline(DiffusersPipeline):
         pipe = self._pipe
         if reference is not None:
             pipe = self._from_picture
-            wished |= {"image": reference, "strength": plan.strength}
+            small = reference.reduce(self._enlarged) if self._enlarged > 1 else reference
+            wished |= {"image": small, "strength": plan.strength}
         with translated(BackendError):
             image: Image.Image = self._call(pipe, seed, on_step, wished).images[0]
-        return image
+        return self._shown(image, plan)
+
+    def _shown(self, image: Image.Image, plan: Plan) -> Image.Image:
+        from PIL import Image
+
+        if self._enlarged == 1:
+            return image
+        return image.resize((plan.width_px, plan.height_px), Image.Resampling.LANCZOS)
 
     def close(self) -> None:
         """Free the memory."""
@@ -98,7 +107,7 @@ def _abilities(pipe: Any, options: DiffusionOptions, takes_reference: bool) -> A
     return Abilities(
         num_inference_steps=int(default_of(accepted, "num_inference_steps") or _FALLBACK_STEPS),
         guidance_scale=float(default_of(accepted, "guidance_scale") or _FALLBACK_GUIDANCE),
-        multiple_px=_multiple(pipe, config),
+        multiple_px=options.multiple_px or options.enlarged * _multiple(pipe, config),
         takes_guidance=guided,
         takes_negative=guided and not single_pass and "negative_prompt" in accepted,
         takes_reference=takes_reference,

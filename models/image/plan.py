@@ -75,6 +75,8 @@ class Plan:
             max(multiple, side // 2 // multiple * multiple)
             for side in (self.width_px, self.height_px)
         )
+        if (width, height) == (self.width_px, self.height_px):
+            return None
         return replace(self, width_px=width, height_px=height)
 
 
