@@ -25,6 +25,7 @@ from bot.db.outbox import OutboxRepository
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.db.settings import SettingRepository
+from bot.db.spending import SpendingRepository, add_spending
 from bot.delivery.intake import Intake
 from bot.delivery.live import LiveViews
 from bot.delivery.outbox import Outbox
@@ -39,6 +40,7 @@ from bot.engine.spool import Spool
 from bot.internet import PublicInternet
 from bot.links import LinkService
 from bot.services.admission import Admission
+from bot.services.budget import Budget
 from bot.services.container import Services
 from bot.services.dropped import Dropped
 from bot.services.house_rules import HouseRules
@@ -49,6 +51,7 @@ from bot.services.privacy import Privacy
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
 from bot.services.server_settings import ServerSettings
+from bot.services.setting_registry import settings_under
 from bot.services.styles import Styles, default_styles
 from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog
@@ -152,6 +155,7 @@ async def open_app(
         services = _services(ground, engine, live)
         await services.server_settings.load()
         await services.styles.load()
+        await services.budget.load()
         app = App(bot, services, outbox, live)
         bot.attach(services, partial(_begin, app, stack))
         yield app
@@ -180,7 +184,9 @@ def _engine(ground: _Ground) -> Engine:
         engine_settings,
         catalog=ground.catalog,
         weights=ground.weights,
-        journal=JobRepository(ground.database, at_end=[remember_answer, ground.next_steps.write]),
+        journal=JobRepository(
+            ground.database, at_end=[remember_answer, ground.next_steps.write, add_spending]
+        ),
         spool=spool,
         present=present,
         start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
@@ -189,7 +195,8 @@ def _engine(ground: _Ground) -> Engine:
 
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     settings, catalog, database = ground.settings, ground.catalog, ground.database
-    server_settings = ServerSettings(SettingRepository(database), catalog)
+    registry = settings_under(settings.hosted)
+    server_settings = ServerSettings(SettingRepository(database), catalog, registry)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
     memory = Memory(TurnRepository(database), outbox.siblings)
     recipes = _recipes(ground)
@@ -200,8 +207,18 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         engine=engine,
         server_settings=server_settings,
     )
+    budget = Budget(
+        settings=settings.hosted,
+        spending=SpendingRepository(database),
+        engine=engine,
+        server_settings=server_settings,
+        catalog=catalog,
+        weights=ground.weights,
+        clock=ground.instead.clock,
+    )
     intake = Intake(
         admission=admission,
+        budget=budget,
         engine=engine,
         spool=ground.spool,
         recipes=recipes,
@@ -224,6 +241,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
         links=LinkService(settings.links, settings.media, ground.spool, ground.internet),
         admission=admission,
+        budget=budget,
         intake=intake,
         jobs=jobs,
         outbox=outbox,
@@ -250,10 +268,12 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
         if isinstance(outcome.error, UnsafePicture):
             await services.recipes.drop_files(job.submission.presentation)
 
+    services.engine.observe(services.budget.ended)
     services.engine.observe(ended)
     services.engine.observe(services.next_steps.ended)
     await services.next_steps.start(app.bot.wait_until_ready)
     await services.engine.start()
+    services.budget.resume()
     services.intake.resume()
     app.outbox.start()
     retention = Retention(

@@ -107,6 +107,19 @@ class PrivacySettings(_Group):
     job_days: Annotated[int, Field(ge=1)] = 365
 
 
+class HostedSettings(_Group):
+    """What hosted models may cost, in US dollars and calendar months (UTC).
+
+    Attributes:
+        usd_per_server_month: For a server, and for all direct messages together. Moderators may
+            lower it for theirs.
+        usd_per_month: For the whole bot.
+    """
+
+    usd_per_server_month: Annotated[float, Field(ge=0, le=1_000_000)] = 10.0
+    usd_per_month: Annotated[float, Field(ge=0, le=1_000_000)] = 50.0
+
+
 class LogSettings(_Group):
     """What is written to standard error."""
 
@@ -144,6 +157,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     links: LinkSettings = LinkSettings()
     privacy: PrivacySettings = PrivacySettings()
+    hosted: HostedSettings = HostedSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -18,7 +18,6 @@ from bot.delivery.wording import one_line
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
 from bot.services.server_settings import SettingInForce, ShownChange
-from bot.services.setting_registry import SETTINGS
 from models.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class Config(commands.GroupCog, name="config"):
         return choices(
             (
                 (f"{setting.key}: {setting.description}", setting.key)
-                for setting in SETTINGS.values()
+                for setting in self._services.server_settings.registry.values()
                 if setting.channel_scope or not for_channel
             ),
             current,
@@ -151,7 +150,7 @@ class Config(commands.GroupCog, name="config"):
         return choices(self._values_of(interaction.namespace.key), current)
 
     def _values_of(self, key: str) -> Iterable[tuple[str, str]]:
-        setting = SETTINGS.get(key)
+        setting = self._services.server_settings.registry.get(key)
         if setting is None:
             return []
         if setting.kind == "bool":

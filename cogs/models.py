@@ -19,7 +19,7 @@ from bot.delivery.wording import one_line
 from bot.services.choices import LANGUAGES
 from bot.services.container import Services
 from bot.tree import tell
-from models.catalog import BundledSource, EndpointSource, ModelSpec, PathSource
+from models.catalog import BundledSource, ModelSpec, PathSource
 from models.contracts import Modality
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ class Models(commands.Cog):
 
     def _describe(self, spec: ModelSpec) -> str:
         commercial = "may be used commercially" if spec.commercial_use else "no commercial use"
-        where = (
-            "computed on another server"
-            if isinstance(spec.source, EndpointSource)
-            else f"{spec.memory_mb:,} MiB of memory"
-        )
+        where = _paid(spec) if spec.is_hosted else f"{spec.memory_mb:,} MiB of memory"
         return "\n".join(
             (
                 one_line(spec.description, _DESCRIPTION_CHARS),
@@ -102,6 +98,12 @@ class Models(commands.Cog):
                 "✅ ready" if self._is_installed(spec) else _how_to_install(spec),
             )
         )
+
+
+def _paid(spec: ModelSpec) -> str:
+    if spec.prices is None:
+        return "computed on another server, at an unknown price"
+    return "computed on another server, " + ("free" if spec.prices.is_free else "for money")
 
 
 def _languages(spec: ModelSpec) -> str:

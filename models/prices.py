@@ -93,6 +93,11 @@ class Prices(BaseModel):
     second: Dollars = Decimal()
     minute: Dollars = Decimal()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing has a price: a server of the owner."""
+        return not any(price for _, price in self)
+
     def micro_usd(self, used: Amounts) -> int:
         """Return what that costs, in millionths of a dollar."""
         by_million = (

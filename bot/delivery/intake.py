@@ -23,6 +23,7 @@ from bot.engine.job import Anchor, Job, Requester, Submission
 from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import Spool, paths_in
 from bot.services.admission import Admission
+from bot.services.budget import Budget
 from bot.services.house_rules import HouseRules
 from bot.services.kept_pictures import KEPT
 from bot.services.recipes import Recipe, RecipeService
@@ -59,6 +60,7 @@ class Intake:
     """
 
     admission: Admission
+    budget: Budget
     engine: Engine
     spool: Spool
     recipes: RecipeService
@@ -95,7 +97,7 @@ class Intake:
             HandlerError: It was refused; the caller lets it pass to ``bot.tree``.
         """
         requester = requester_of(interaction)
-        self.admission.check(requester, model.modality, settings_channel(interaction.channel))
+        self._check(requester, model, interaction.channel, work)
         key = f"{interaction.id}:{purpose}"
         with self.admission.counted(requester):
             async with self._noted(key, requester, model):
@@ -132,7 +134,7 @@ class Intake:
         try:
             if await self.jobs.knows(key):
                 return None
-            self.admission.check(requester, model.modality, settings_channel(message.channel))
+            self._check(requester, model, message.channel, work)
             with self.admission.counted(requester):
                 async with self._noted(key, requester, model):
                     answer = await answer_message(message, _WORKING, key)
@@ -193,6 +195,12 @@ class Intake:
         """Delete what a member sent for a job that has ended, or that never came to be."""
         await asyncio.to_thread(self.spool.discard, paths_in(dump_request(submission.request)))
 
+    def _check(
+        self, requester: Requester, model: ModelSpec, channel: object, work: RequestSource
+    ) -> None:
+        self.admission.check(requester, model.modality, settings_channel(channel))
+        self.budget.check(requester.guild_id, model, None if callable(work) else work)
+
     @asynccontextmanager
     async def _noted(self, key: str, requester: Requester, model: ModelSpec) -> AsyncIterator[None]:
         """Keep a row of what was asked for and fails before it is a job."""
@@ -216,23 +224,10 @@ class Intake:
     async def _submit(self, submission: Submission) -> Job:
         request = self.house_rules.bound(submission.request, submission.presentation)
         submission = replace(submission, request=request)
-        recipe_id = self.recipes.id_for(submission.request, submission.source_key)
-        if recipe_id:
-            user_id, shown = submission.requester.user_id, dict(submission.presentation)
-            kept = await self.recipes.keep_files(submission.request, user_id, shown)
-            shown |= {"recipe": recipe_id, KEPT: kept}
-            submission = replace(submission, presentation=shown)
-            await self.recipes.save(
-                Recipe(
-                    recipe_id,
-                    submission.requester,
-                    submission.model_id,
-                    submission.request,
-                    submission.presentation,
-                )
-            )
         try:
-            job = await self.engine.submit(submission)
+            with self.budget.holding(submission):
+                submission = await self._with_recipe(submission)
+                job = await self.engine.submit(submission)
         except HandlerError:
             await self.discard_files(submission)
             raise
@@ -241,6 +236,26 @@ class Intake:
         else:  # submitted before, with files of its own
             await self.discard_files(submission)
         return job
+
+    async def _with_recipe(self, submission: Submission) -> Submission:
+        """Keep what buttons under the answer need to do the work again, where there are any."""
+        recipe_id = self.recipes.id_for(submission.request, submission.source_key)
+        if not recipe_id:
+            return submission
+        user_id, shown = submission.requester.user_id, dict(submission.presentation)
+        kept = await self.recipes.keep_files(submission.request, user_id, shown)
+        shown |= {"recipe": recipe_id, KEPT: kept}
+        submission = replace(submission, presentation=shown)
+        await self.recipes.save(
+            Recipe(
+                recipe_id,
+                submission.requester,
+                submission.model_id,
+                submission.request,
+                submission.presentation,
+            )
+        )
+        return submission
 
 
 def settings_channel(channel: object) -> int:

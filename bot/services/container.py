@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.engine.spool import Spool
     from bot.links import LinkService
     from bot.services.admission import Admission
+    from bot.services.budget import Budget
     from bot.services.dropped import Dropped
     from bot.services.memory import Memory
     from bot.services.next_steps import NextSteps
@@ -48,6 +49,7 @@ class Services:
     attachments: AttachmentService
     links: LinkService
     admission: Admission
+    budget: Budget
     intake: Intake
     jobs: JobRepository
     outbox: OutboxRepository

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,9 +52,21 @@ class ShownChange:
 
 
 class ServerSettings:
-    """The values in force, in memory, and the only way to change them."""
+    """The values in force, in memory, and the only way to change them.
 
-    def __init__(self, repository: SettingRepository, catalog: Catalog) -> None:
+    Args:
+        repository: Where they are stored.
+        catalog: The models that a setting may name.
+        registry: Which settings there are, within the owner's bounds.
+    """
+
+    def __init__(
+        self,
+        repository: SettingRepository,
+        catalog: Catalog,
+        registry: Mapping[str, Setting] = SETTINGS,
+    ) -> None:
+        self.registry = registry
         self._repository = repository
         self._catalog = catalog
         self._values: dict[tuple[int, int, str], Value] = {}
@@ -65,7 +78,7 @@ class ServerSettings:
         for row in await self._repository.all():
             if row.key.startswith(STYLE_PREFIX):
                 continue
-            setting = SETTINGS.get(row.key)
+            setting = self.registry.get(row.key)
             try:
                 if setting is None:
                     raise InvalidRequest("there is no such setting any more")
@@ -79,11 +92,11 @@ class ServerSettings:
 
     def get(self, key: str, guild_id: int, channel_id: int = 0) -> Value:
         """Return the value in force. For a thread, pass the channel that it belongs to."""
-        return self._in_force(SETTINGS[key], guild_id, channel_id).value
+        return self._in_force(self.registry[key], guild_id, channel_id).value
 
     def overview(self, guild_id: int, channel_id: int = 0) -> list[SettingInForce]:
         """Return every setting with the value that counts in a channel, or in the server."""
-        return [self._in_force(setting, guild_id, channel_id) for setting in SETTINGS.values()]
+        return [self._in_force(setting, guild_id, channel_id) for setting in self.registry.values()]
 
     async def set(
         self, key: str, text: str, *, guild_id: int, channel_id: int = 0, user_id: int
@@ -95,7 +108,7 @@ class ServerSettings:
                 differ between channels.
             ModelUnavailable: There is no such model.
         """
-        setting = _setting(key, guild_id, channel_id)
+        setting = self._setting(key, guild_id, channel_id)
         value = setting.parse(text, self._catalog)
         async with self._writing:
             await self._repository.write(
@@ -116,7 +129,7 @@ class ServerSettings:
         Raises:
             InvalidRequest: There is no such setting, or nothing is set there.
         """
-        setting = _setting(key, guild_id, channel_id)
+        setting = self._setting(key, guild_id, channel_id)
         async with self._writing:
             if (guild_id, channel_id, key) not in self._values:
                 place = "this channel" if channel_id else "this server"
@@ -129,7 +142,7 @@ class ServerSettings:
 
     async def changes(self, guild_id: int, limit: int = 15) -> list[ShownChange]:
         """Return the latest changes of a server, newest first."""
-        return [_shown(change) for change in await self._repository.changes(guild_id, limit)]
+        return [self._shown(change) for change in await self._repository.changes(guild_id, limit)]
 
     async def changed_at(self, key: str, guild_id: int, channel_id: int) -> float | None:
         """Return when a setting was last changed for a channel or its server (Unix seconds)."""
@@ -144,40 +157,41 @@ class ServerSettings:
             return SettingInForce(setting, server, "server")
         return SettingInForce(setting, setting.default, "default")
 
+    def _setting(self, key: str, guild_id: int, channel_id: int) -> Setting:
+        setting = self.registry.get(key)
+        if setting is None:
+            raise InvalidRequest(
+                f"There is no setting called `{key[:60]}`. Pick one from the list."
+            )
+        if not guild_id:
+            raise InvalidRequest(
+                "Settings belong to a server, so there are none in direct messages."
+            )
+        if channel_id and not setting.channel_scope:
+            raise InvalidRequest(f"`{key}` counts for the whole server; leave the channel out.")
+        return setting
 
-def _setting(key: str, guild_id: int, channel_id: int) -> Setting:
-    setting = SETTINGS.get(key)
-    if setting is None:
-        raise InvalidRequest(f"There is no setting called `{key[:60]}`. Pick one from the list.")
-    if not guild_id:
-        raise InvalidRequest("Settings belong to a server, so there are none in direct messages.")
-    if channel_id and not setting.channel_scope:
-        raise InvalidRequest(f"`{key}` counts for the whole server; leave the channel out.")
-    return setting
+    def _shown(self, change: SettingChange) -> ShownChange:
+        return ShownChange(
+            key=change.key,
+            user_id=change.user_id,
+            channel_id=change.channel_id,
+            changed_at=change.changed_at,
+            old=self._shown_value(change.key, change.old_value),
+            new=self._shown_value(change.key, change.new_value),
+        )
+
+    def _shown_value(self, key: str, stored: str | None) -> str:
+        if stored is None:
+            return "not set"
+        value = json.loads(stored)
+        setting = self.registry.get(key)
+        if setting:
+            return setting.show(value)
+        if key.startswith(STYLE_PREFIX):
+            return ", ".join(filter(None, value.values())) if value else "removed"
+        return str(value)
 
 
 def _as_text(value: Value) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
-
-
-def _shown(change: SettingChange) -> ShownChange:
-    return ShownChange(
-        key=change.key,
-        user_id=change.user_id,
-        channel_id=change.channel_id,
-        changed_at=change.changed_at,
-        old=_shown_value(change.key, change.old_value),
-        new=_shown_value(change.key, change.new_value),
-    )
-
-
-def _shown_value(key: str, stored: str | None) -> str:
-    if stored is None:
-        return "not set"
-    value = json.loads(stored)
-    setting = SETTINGS.get(key)
-    if setting:
-        return setting.show(value)
-    if key.startswith(STYLE_PREFIX):
-        return ", ".join(filter(None, value.values())) if value else "removed"
-    return str(value)

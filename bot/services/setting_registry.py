@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from bot.settings import HostedSettings
 from models.catalog import Catalog
 from models.contracts import Modality
 from models.errors import InvalidRequest
 
 Value = bool | int | float | str
 Kind = Literal["bool", "int", "float", "str", "choice", "model"]
+
+MONTHLY_CAP = "limits.usd_month"
 
 _WORDS = {
     "on": True, "yes": True, "true": True, "1": True,
@@ -203,7 +206,21 @@ _ALL = (
         maximum=50,
         channel_scope=False,
     ),
+    Setting(
+        key=MONTHLY_CAP,
+        kind="float",
+        default=HostedSettings().usd_per_server_month,
+        description="What hosted models may cost in a month, in US dollars, below the owner's cap.",
+        maximum=HostedSettings().usd_per_server_month,
+        channel_scope=False,
+    ),
 )
 
 SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
 """Every setting by its key, in the order in which they are shown."""
+
+
+def settings_under(hosted: HostedSettings) -> Mapping[str, Setting]:
+    """Return every setting, within what the owner allows."""
+    most = hosted.usd_per_server_month
+    return {**SETTINGS, MONTHLY_CAP: replace(SETTINGS[MONTHLY_CAP], default=most, maximum=most)}

@@ -1,4 +1,4 @@
-"""What a member has used, over the periods that people think in.
+"""What a member has used, over the periods that people think in, and what that cost.
 
 This module owns the periods. The figures are the usage log's (``bot.db.jobs``).
 """
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from bot.db.jobs import JobRepository
 from bot.db.jobs import UsageFigures as Figures
+from bot.db.spending import Cost
+from models.catalog import Catalog
 
-__all__ = ["Figures", "Period", "usage_of"]
+__all__ = ["Cost", "Figures", "Period", "cost_of", "usage_of"]
 
 _DAY_S = 86_400.0
 
@@ -37,3 +39,8 @@ async def usage_of(jobs: JobRepository, user_id: int, *, kept_days: int) -> list
         Period(title, await jobs.usage(user_id, now - days * _DAY_S))
         for days, title in sorted(spans.items())
     ]
+
+
+async def cost_of(jobs: JobRepository, user_id: int, *, since: float, catalog: Catalog) -> Cost:
+    """Return what a member's jobs on hosted models cost since a moment (Unix seconds)."""
+    return await jobs.cost(user_id, since, [model.id for model in catalog.all() if model.is_hosted])
