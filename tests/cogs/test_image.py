@@ -108,6 +108,17 @@ async def test_a_reference_is_read_and_brings_a_notice(world: World) -> None:
     assert labels(answer)[:2] == ["Again", "Vary"]
 
 
+async def test_a_reference_finds_a_model_that_takes_it(world: World) -> None:
+    await world.services.server_settings.set(
+        "image.model", "sketcher", guild_id=world.guild.id, user_id=1
+    )
+    await imagine(world, "a green door")
+    await imagine(world, "a green door", reference=("me.png", picture("blue")))
+    plain, started = world.messages()
+    assert "`sketcher`" in plain.content
+    assert "`painter`" in started.content
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
