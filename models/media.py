@@ -35,13 +35,20 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*"
 _SOUNDS = (b"OggS", b"RIFF", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"FORM", b"#!AMR", b"caff")
 _BLOCK_SAMPLES = SAMPLING_RATE_HZ
 
-_NOT_SOUND = "This is not a sound or video file that can be read."
-_DAMAGED = "This file is damaged or incomplete: no sound could be read from it."
+_NOT_SOUND = (
+    "This is not a sound or video file that can be read. MP3, M4A, Ogg, FLAC, WAV and MP4 can."
+)
+_DAMAGED = (
+    "This file is damaged or incomplete: no sound could be read from it. Please send it again."
+)
 _PICTURE = "This is a picture, so there is nothing to listen to."
-_NO_TRACK = "This file has no sound track."
-_EMPTY = "This file is empty (0 bytes)."
+_NO_TRACK = "This file has no sound track, so there is nothing to listen to."
+_EMPTY = "This file is empty (0 bytes). Please send it again."
 _NO_LENGTH = "This recording is 0 seconds long."
-_PROTECTED = "This file is encrypted or copy-protected, so its sound can't be read."
+_PROTECTED = (
+    "This file is encrypted or copy-protected, so its sound can't be read. "
+    "Please send it unprotected."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -21,6 +21,9 @@ from models.contracts.requests import (
 from models.contracts.results import Result
 from models.errors import InvalidRequest
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 RequestUnion = Annotated[Request, Field(discriminator="modality")]
 ResultUnion = Annotated[Result, Field(discriminator="modality")]
 EventUnion = Annotated[HandlerEvent, Field(discriminator="type")]
@@ -28,6 +31,19 @@ EventUnion = Annotated[HandlerEvent, Field(discriminator="type")]
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(RequestUnion)
 _RESULTS: TypeAdapter[Result] = TypeAdapter(ResultUnion)
 
+
+_OPTIONS = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+_BOUNDS = {
+    "greater_than_equal": "is at least {ge}",
+    "greater_than": "is more than {gt}",
+    "less_than_equal": "is at most {le}",
+    "less_than": "is less than {lt}",
+    "string_too_long": "has at most {max_length:,} characters",
+    "string_too_short": "is empty",
+    "too_long": "has at most {max_length} entries",
+    "too_short": "is empty",
+}
+"""What pydantic finds wrong, in our words."""
 
 RequestT = TypeVar(
     "RequestT",
@@ -70,10 +86,20 @@ def amended(request: AnyRequestT, **changes: Any) -> AnyRequestT:
 
 def _out_of_bounds(error: ValidationError) -> InvalidRequest:
     problems = "; ".join(
-        f"`{'.'.join(str(part) for part in problem['loc'])}`: {problem['msg']}"
+        f"`{_option(str(problem['loc'][0]))}` {_bound(problem)}"
         for problem in error.errors(include_url=False)
     )
     return InvalidRequest(f"That does not fit: {problems}.")
+
+
+def _option(field: str) -> str:
+    """Return what the commands call a field."""
+    return _OPTIONS.get(field, field.removesuffix("_px").removesuffix("_s"))
+
+
+def _bound(problem: ErrorDetails) -> str:
+    known = _BOUNDS.get(problem["type"])
+    return known.format(**problem.get("ctx", {})) if known else "can't be that"
 
 
 def dump_request(request: Request) -> str:

@@ -47,7 +47,7 @@ _LIGHT = 235
 _QUALITIES = (92, 84, 74, 60)
 _SMALLEST_SIDE_PX = 16
 
-_EMPTY = "This picture file is empty (0 bytes)."
+_EMPTY = "This picture file is empty (0 bytes). Please send it again."
 _SVG = "SVG drawings can't be read here. Please send the picture as a PNG."
 _NOT_A_PICTURE = (
     "This is not a picture that can be read: PNG, JPEG, WebP, GIF, AVIF, HEIC, BMP and TIFF can."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import av
     from PIL import Image
 
-_DAMAGED: Final = "This clip is damaged or incomplete."
+_DAMAGED: Final = "This clip is damaged or incomplete. Please try again."
 
 _NO_PICTURES = "This file has no moving pictures."
 _MAX_FRAMES = 24_000
@@ -60,7 +60,7 @@ def decoded(source: av.container.InputContainer) -> Iterator[av.VideoFrame]:
     source.streams.video[0].thread_type = "AUTO"
     for number, frame in enumerate(source.decode(video=0)):
         if number >= _MAX_FRAMES:
-            raise InputTooLong("This clip is too long.")
+            raise InputTooLong(f"This clip is too long: {_MAX_FRAMES:,} frames are the most.")
         yield frame
 
 

@@ -160,7 +160,7 @@ async def test_the_prompt_is_edited_and_everything_else_kept(world: World) -> No
 async def test_a_prompt_that_a_style_makes_too_long_is_refused(world: World) -> None:
     form = await world.member.click(await imagine(world, style="photo"), label="Edit prompt")
     await world.member.submit_modal(form, {"prompt": "x" * 3990, "negative": ""})
-    assert "`prompt`: String should have at most 4000" in world.messages()[-1].content
+    assert "`prompt` has at most 4,000 characters" in world.messages()[-1].content
 
 
 async def test_a_form_without_words_begins_nothing(world: World) -> None:
