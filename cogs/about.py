@@ -24,9 +24,12 @@ _CHAT = (
     "forget it.\n"
     "**Pictures:** right-click one → *Apps* → *Describe image*; reply to what I said about it to "
     "ask more.\n"
-    "**Recordings:** right-click a message → *Apps* → *Transcribe*. In some channels every "
-    "recording is written down by itself.\n"
-    "**Check facts** before you rely on them: language models sound confident and can be wrong."
+    "**Recordings:** right-click a message → *Apps* → *Transcribe*.\n"
+    "**Dropped files:** in some channels every picture is described, and every recording written "
+    "down, by itself.\n"
+    "**Be specific:** style, light, camera, mood and pace help pictures, clips and voices.\n"
+    "**Check facts** before you rely on them: language models sound confident and can be wrong. "
+    "Use voices and pictures of people only if they agreed."
 )
 _LICENCE = "Sextant is free software under the MIT licence, built on discord.py (MIT)."
 

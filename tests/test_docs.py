@@ -109,3 +109,20 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for file in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text("utf-8")):
             assert (file.parent / target).exists(), f"{file.name} links to {target}"
+
+
+def test_the_extras_that_are_named_exist() -> None:
+    """Pip only warns of one that does not, and installs nothing."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "bot" / "doctor.py"]
+    named = {
+        name
+        for page in pages
+        for group in re.findall(r"\.\[([a-z,]+)\]", page.read_text("utf-8"))
+        for name in group.split(",")
+    }
+    assert {"models", "postgres", "video"} <= named <= set(extras)
+    modalities = {spec.modality.value for spec in Catalog.read(CONFIG_FOLDER).all()}
+    assert modalities <= set(extras)  # the doctor names them so
