@@ -8,7 +8,7 @@ SCHEMA   = rm -f $(VENV)/schema.db*; export SEXTANT_DATABASE_URL=sqlite+aiosqlit
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: demo test lint bench bench-peers migrate chaos models chromium gpu-check
+.PHONY: demo test lint bench bench-peers migrate chaos models chromium gpu-check train
 .DEFAULT_GOAL := demo
 .NOTPARALLEL:
 
@@ -62,6 +62,15 @@ bench: $(VENV)/.test models     ## measure; writes benchmarks/results/latest.jso
 
 gpu-check: $(VENV)/.models       ## run the installed large models on this machine's GPU; IDS="flux-schnell sdxl" picks some
 	$(BIN)/python -m benchmarks.gpu_check $(IDS)
+
+# Each run goes on where it was stopped; `make train` after it has ended only writes the files again.
+TRAIN = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 nice $(BIN)/python -m
+
+train: $(VENV)/.models           ## make the embedded models from nothing but code: hours on two cores
+	$(TRAIN) training.autoencoder
+	$(TRAIN) training.judge
+	$(TRAIN) training.pictures --workers 2
+	$(TRAIN) training.publish
 
 # llama.cpp's kernels for AMX crash in virtual machines (github.com/ggml-org/llama.cpp/issues/20824).
 NO_AMX = $(if $(shell grep -s amx_tile /proc/cpuinfo),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)

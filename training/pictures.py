@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -316,7 +318,9 @@ def main() -> None:
     if options.workers == 1:
         _worker(0, options, port)
     else:
-        torch.multiprocessing.spawn(_worker, (options, port), nprocs=options.workers)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes the workers with it
+        arguments = (options, port)
+        torch.multiprocessing.spawn(_worker, arguments, nprocs=options.workers, daemon=True)
 
 
 if __name__ == "__main__":
