@@ -10,18 +10,23 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image, ImageOps
+
 from training.caption_model import CELLS, UNKNOWN, WIDTH, new_captioner, new_tokenizer
 from training.captions import full_caption
 from training.drawing import Drawing, draw
 from training.running import Run, optimizer_for, parser_for, rate_at
 from training.scenes import (
     SIDE_PX,
+    SIZES_PX,
     Colour,
     Ground,
     Kind,
     Relation,
     Scene,
+    Size,
     Split,
+    Thing,
     Time,
     Weather,
     scene_of,
@@ -31,14 +36,18 @@ from training.unknown import unknown_picture
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from PIL import Image
 
 BATCH = 48
 STEPS = 7000
 PEAK_RATE = 1e-3
-_UNKNOWN_IN_BATCH = 12
+_UNKNOWN_IN_BATCH = 11
+_CROWDED_IN_BATCH = 15
+_CROWDED_UNTIL = 0.65
+"""Share of the steps in which crowded pictures help."""
+
 _NONE = -100
 _SEEN = 0.3
+_CROWD_X, _CROWD_Y = (11, 32, 53), (26, 56)
 _KINDS, _COLOURS = tuple(Kind), tuple(Colour)
 _TIMES, _GROUNDS, _WEATHERS = tuple(Time), tuple(Ground), tuple(Weather)
 _EXTRAS = ("sun", "moon", "stars", "mountains")
@@ -63,14 +72,14 @@ def new_hints() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Pictures, and what is true of them.
+    """Pictures, and what is true of them. The last ones are crowded, and have no caption.
 
     Attributes:
         pixels: n × 3 × 64 × 64, between -1 and 1.
-        words, attention: Tokens of the captions, n × length.
+        words, attention: Tokens of the captions, of as many pictures as have one.
         kinds, colours: By patch, n × patches; the last kind is none, and then no colour counts.
-        known: 1 for a scene, 0 for any other picture.
-        surroundings: Time, ground and weather, n × 3; only those of scenes count.
+        known: 1 for a scene, 0 for any other picture, of as many as have a caption.
+        surroundings: Time, ground and weather, n × 3; ``_NONE`` where there are none.
         extras: Sun, moon, stars and mountains, n × 4, 0 or 1.
     """
 
@@ -84,38 +93,56 @@ class Lesson:
     extras: torch.Tensor
 
 
-def lesson(split: Split, chance: random.Random, size: int, strange: int) -> Lesson:
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How many pictures of each kind a lesson holds.
+
+    Attributes:
+        scenes: With captions.
+        strange: Pictures that are no scenes.
+        crowded: Scenes full of things, so that more is learnt from each picture.
+    """
+
+    scenes: int
+    strange: int
+    crowded: int = 0
+
+
+def lesson(split: Split, chance: random.Random, mixture: Mixture) -> Lesson:
     """Draw scenes, and pictures that are none, and say what is true of them."""
     import numpy as np
     import torch
 
-    tokenizer = new_tokenizer()
-    scenes = [scene_of(split, chance.randrange(10**9)) for _ in range(size - strange)]
-    drawings = [draw(scene) for scene in scenes]
-    pictures = [drawing.image for drawing in drawings]
-    pictures += [unknown_picture(split, chance.randrange(10**9)) for _ in range(strange)]
-    kinds = np.full((size, CELLS, CELLS), len(_KINDS))
-    colours = np.full((size, CELLS, CELLS), _NONE)
-    for number, (scene, drawing) in enumerate(zip(scenes, drawings, strict=True)):
+    scenes: list[Scene | None] = []
+    for number in range(mixture.scenes + mixture.crowded):
+        scene = scene_of(split, chance.randrange(10**9))
+        scenes.append(scene if number < mixture.scenes else _crowded(scene, chance))
+    scenes[mixture.scenes : mixture.scenes] = [None] * mixture.strange
+    pictures = []
+    kinds = np.full((len(scenes), CELLS, CELLS), len(_KINDS))
+    colours = np.full((len(scenes), CELLS, CELLS), _NONE)
+    for number, scene in enumerate(scenes):
+        if scene is None:
+            pictures.append(unknown_picture(split, chance.randrange(10**9)))
+            continue
+        drawing = draw(scene)
+        pictures.append(drawing.image)
         _name_cells(scene, drawing, kinds[number], colours[number])
         if chance.random() < 0.5:
-            pictures[number] = pictures[number].transpose(_mirror())
+            pictures[number] = ImageOps.mirror(drawing.image)
             scenes[number] = _mirrored(scene)
             kinds[number], colours[number] = kinds[number, :, ::-1], colours[number, :, ::-1]
-    sentences = [full_caption(scene) for scene in scenes] + [UNKNOWN] * strange
-    batch = tokenizer(sentences, padding=True, return_tensors="pt")
-    batch["input_ids"][:, 0] = tokenizer.bos_token_id
-    around = torch.tensor([_surroundings(scene) for scene in scenes] + [(0, 0, 0)] * strange)
-    extras = [[float(getattr(scene, name)) for name in _EXTRAS] for scene in scenes]
+    captioned = scenes[: mixture.scenes + mixture.strange]
+    words, attention = _tokens([full_caption(scene) if scene else UNKNOWN for scene in captioned])
     return Lesson(
         pixels=worn(pictures, chance),
-        words=batch["input_ids"],
-        attention=batch["attention_mask"],
+        words=words,
+        attention=attention,
         kinds=torch.from_numpy(kinds).flatten(1),
         colours=torch.from_numpy(colours).flatten(1),
-        known=torch.tensor([1.0] * len(scenes) + [0.0] * strange),
-        surroundings=around,
-        extras=torch.tensor(extras + [[0.0] * len(_EXTRAS)] * strange),
+        known=torch.tensor([float(scene is not None) for scene in captioned]),
+        surroundings=torch.tensor([_surroundings(scene) for scene in scenes]),
+        extras=torch.tensor([_extras(scene) for scene in scenes]),
     )
 
 
@@ -125,26 +152,27 @@ def loss_of(captioner: Any, hints: Any, given: Lesson) -> tuple[torch.Tensor, to
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
     with torch.autocast("cpu", torch.bfloat16):
-        written = captioner(
-            pixel_values=given.pixels,
+        patches = captioner.vision_model(pixel_values=given.pixels).last_hidden_state
+        written = captioner.text_decoder(
             input_ids=given.words,
             attention_mask=given.attention,
+            encoder_hidden_states=patches[: len(given.words)],
             labels=given.words.masked_fill(given.attention == 0, _NONE),
         )
-        patches = written.last_hidden_state
         cells = hints["cells"](patches[:, 1:])
         whole = hints["whole"](patches.mean(dim=1))
     kinds, colours = cells.float().split([len(_KINDS) + 1, len(_COLOURS)], dim=-1)
     sizes = [1, len(_TIMES), len(_GROUNDS), len(_WEATHERS), len(_EXTRAS)]
     known, times, grounds, weathers, extras = whole.float().split(sizes, dim=-1)
-    scenes = given.known > 0
     loss = cross_entropy(kinds.flatten(0, 1), given.kinds.flatten(), _weights())
     loss = loss + cross_entropy(colours.flatten(0, 1), given.colours.flatten(), ignore_index=_NONE)
-    loss = loss + binary_cross_entropy_with_logits(known.squeeze(1), given.known)
+    captioned = known.squeeze(1)[: len(given.known)]
+    loss = loss + binary_cross_entropy_with_logits(captioned, given.known)
+    scenes = given.surroundings[:, 0] != _NONE
     loss = loss + binary_cross_entropy_with_logits(extras[scenes], given.extras[scenes])
     for number, scores in enumerate((times, grounds, weathers)):
-        truth = given.surroundings[scenes, number]
-        loss = loss + 0.5 * cross_entropy(scores[scenes], truth)
+        truth = given.surroundings[:, number]
+        loss = loss + 0.5 * cross_entropy(scores, truth, ignore_index=_NONE)
     return written.loss.float(), loss
 
 
@@ -174,13 +202,38 @@ def worn(pictures: list[Image.Image], chance: random.Random) -> torch.Tensor:
 
 
 def _saved(picture: Image.Image, chance: random.Random) -> Image.Image:
-    from PIL import Image
-
     side = chance.choice((SIDE_PX, 2 * SIDE_PX))
     file = io.BytesIO()
     larger = picture.resize((side, side), Image.Resampling.LANCZOS)
     larger.save(file, "JPEG", quality=chance.randint(40, 95))
     return Image.open(file).resize(picture.size, Image.Resampling.BICUBIC)
+
+
+def _tokens(sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    tokenizer = new_tokenizer()
+    batch = tokenizer(sentences, padding=True, return_tensors="pt")
+    batch["input_ids"][:, 0] = tokenizer.bos_token_id
+    return batch["input_ids"], batch["attention_mask"]
+
+
+def _crowded(scene: Scene, chance: random.Random) -> Scene:
+    """Return a scene with six things in it."""
+    things = []
+    for x in _CROWD_X:
+        for y in _CROWD_Y:
+            size = chance.choice((Size.SMALL, Size.MIDDLE))
+            things.append(
+                Thing(
+                    kind=chance.choice(_KINDS),
+                    colour=chance.choice(_COLOURS),
+                    size=size,
+                    x=x + chance.uniform(-3, 3),
+                    y=y + chance.uniform(-4, 4),
+                    px=chance.uniform(*SIZES_PX[size]),
+                    mirrored=chance.random() < 0.5,
+                )
+            )
+    return replace(scene, things=tuple(things), relation=None)
 
 
 def _name_cells(
@@ -196,19 +249,19 @@ def _name_cells(
         colours[covered > _SEEN] = _COLOURS.index(thing.colour)
 
 
-def _mirror() -> Any:
-    from PIL import Image
-
-    return Image.Transpose.FLIP_LEFT_RIGHT
-
-
 def _mirrored(scene: Scene) -> Scene:
     relation = scene.relation
     return replace(scene, relation=_TURNED.get(relation, relation) if relation else None)
 
 
-def _surroundings(scene: Scene) -> tuple[int, int, int]:
+def _surroundings(scene: Scene | None) -> tuple[int, int, int]:
+    if scene is None:
+        return _NONE, _NONE, _NONE
     return _TIMES.index(scene.time), _GROUNDS.index(scene.ground), _WEATHERS.index(scene.weather)
+
+
+def _extras(scene: Scene | None) -> list[float]:
+    return [float(scene is not None and getattr(scene, name)) for name in _EXTRAS]
 
 
 def _weights() -> torch.Tensor:
@@ -216,7 +269,7 @@ def _weights() -> torch.Tensor:
     import torch
 
     weights = torch.ones(len(_KINDS) + 1)
-    weights[-1] = 0.3
+    weights[-1] = 0.2
     return weights
 
 
@@ -241,9 +294,11 @@ def train(steps: int, run: Run, modules: dict[str, Any]) -> None:
     """Train until so many steps are done."""
     words = hints = 0.0
     while run.step < steps:
-        given = lesson(Split.TRAIN, random.Random(run.step), BATCH, _UNKNOWN_IN_BATCH)  # noqa: S311
+        crowded = _CROWDED_IN_BATCH if run.step < _CROWDED_UNTIL * steps else 0
+        mixture = Mixture(BATCH - _UNKNOWN_IN_BATCH - crowded, _UNKNOWN_IN_BATCH, crowded)
+        given = lesson(Split.TRAIN, random.Random(run.step), mixture)  # noqa: S311
         written, hinted = loss_of(modules["captioner"], modules["hints"], given)
-        (written + 0.5 * hinted).backward()
+        (written + hinted).backward()
         run.stepped(rate_at(run.step, steps, PEAK_RATE))
         words, hints = words + float(written.detach()), hints + float(hinted.detach())
         if run.step % 50 == 0:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path("models/embedded")
 PICTURES = "drawings"
+CAPTIONS = "drawings-captioner"
 JUDGE = Path("training/weights/judge.safetensors")
 
 
