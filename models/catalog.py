@@ -62,7 +62,8 @@ class BundledSource(_Row):
     """Files inside an installed dependency, which brings them along: there is nothing to fetch.
 
     Attributes:
-        package: A distribution of an extra of this project, such as ``rapidocr``.
+        package: A distribution of an extra of this project, such as ``rapidocr``, or this project's
+            own, for the weights below ``models/embedded``.
         extra: The extra that installs it, for the sentence that says how to get it.
         path: Folder inside the distribution.
         sha256: Checksum of each file that matters, by path inside that folder.

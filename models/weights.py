@@ -49,6 +49,8 @@ _USERS: Mapping[Tool, frozenset[Modality]] = {
     "phonemes": frozenset({Modality.SPEECH}),
 }
 
+_OURS = "sextant-bot"
+
 _MANIFEST = ".sha256.json"
 """Checksums of a hub's files as they arrived, so that later damage shows."""
 
@@ -350,6 +352,8 @@ def _has_key(source: EndpointSource) -> bool:
 
 def _bundled_folder(source: BundledSource) -> Path:
     """Return where a dependency lies, or a place where nothing is. Nothing is imported."""
+    if source.package == _OURS:  # an editable install has its code elsewhere than its metadata
+        return Path(__file__).resolve().parents[1]
     try:
         return Path(str(distribution(source.package).locate_file(""))).absolute()
     except PackageNotFoundError:

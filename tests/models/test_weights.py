@@ -291,6 +291,13 @@ def test_a_missing_dependency_names_its_extra(tmp_path: Path) -> None:
     assert "[vision]" in lines[0]
 
 
+def test_this_projects_own_weights_lie_beside_its_code(tmp_path: Path) -> None:
+    own = {"package": "sextant-bot", "path": "models", "sha256": {}}
+    store, spec = WeightStore(tmp_path / "models"), spec_of({**BUNDLED, **own})
+    assert store.is_installed(spec)
+    assert (Path(store.locate(spec)) / "catalog.py").is_file()
+
+
 def test_a_path_is_the_owners(tmp_path: Path) -> None:
     file = tmp_path / "own.gguf"
     store, spec = WeightStore(tmp_path), spec_of({"kind": "path", "path": str(file)})
