@@ -63,6 +63,15 @@ class RecipeRepository:
         async with self._database.reading() as session:
             return [_stored(row) for row in await session.scalars(query)]
 
+    async def delete(self, recipe_id: str) -> StoredRecipe | None:
+        """Delete a recipe; return what it was, None when there is none."""
+        async with self._database.session() as session:
+            row = await session.get(RecipeTable, recipe_id)
+            if row is None:
+                return None
+            await session.delete(row)
+            return _stored(row)
+
     async def delete_expired(self, now: float) -> int:
         """Delete what has expired by ``now``; return how many."""
         return await self._delete(RecipeTable.expires_at <= now)

@@ -139,6 +139,14 @@ class RecipeService:
         places = [(filename, self._pictures.path(name)) for name, filename in kept.items()]
         return [place for place in places if place[1].is_file()]
 
+    async def delete(self, recipe_id: str) -> None:
+        """Delete a recipe, and what was uploaded for it unless its member's others use that."""
+        row = await self._repository.delete(recipe_id)
+        if row is not None:
+            used = await self._kept_of_member(row.user_id)
+            names = [n for n in kept_names(json.loads(row.presentation)) if n not in used]
+            await asyncio.to_thread(self._pictures.discard, names)
+
     async def delete_expired(self) -> int:
         """Delete what is too old; return how many recipes that were."""
         await asyncio.to_thread(self._pictures.sweep)

@@ -7,6 +7,7 @@ moderator (who may manage messages). That is checked again at every press. How b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from bot.delivery.replies import reply
 from bot.engine.job import Job
 from bot.services.pictures import reading_again
 from bot.views.base import PersistentButton, Press, load_recipe, require_owner, services_of
-from bot.views.ids import AGAIN_TEMPLATE, DELETE_TEMPLATE, STOP_TEMPLATE
+from bot.views.ids import AGAIN_TEMPLATE, DELETE_TEMPLATE, PICTURE_TEMPLATE, STOP_TEMPLATE
 from models.contracts import (
     Request,
     TranscriptionRequest,
@@ -84,14 +85,17 @@ class AgainButton(PersistentButton, template=AGAIN_TEMPLATE):
 
 
 class DeleteButton(PersistentButton, template=DELETE_TEMPLATE):
-    """Deletes an answer with everything that was posted for it."""
+    """Deletes an answer with everything that was posted for it, and what its buttons carried."""
 
     name = "delete"
 
     async def pressed(self, interaction: Press) -> None:
         require_owner(interaction, int(self._fields["user"]), "delete this")
         await interaction.response.defer()
-        posted = await services_of(interaction).outbox.messages(self._fields["job"])
+        services = services_of(interaction)
+        for recipe_id in _recipes_in(interaction.message):
+            await services.recipes.delete(recipe_id)
+        posted = await services.outbox.messages(self._fields["job"])
         pressed = interaction.message.id if interaction.message else 0
         channel = interaction.client.get_partial_messageable(interaction.channel_id or 0)
         for message_id in set(posted) - {pressed}:
@@ -102,6 +106,22 @@ class DeleteButton(PersistentButton, template=DELETE_TEMPLATE):
 
 BUTTONS: Sequence[type[PersistentButton]] = (StopButton, AgainButton, DeleteButton)
 """Every kind of button, for ``Client.add_dynamic_items``."""
+
+_WITH_RECIPE = (AGAIN_TEMPLATE, PICTURE_TEMPLATE)
+
+
+def _recipes_in(message: discord.Message | None) -> set[str]:
+    """Return the recipes that the buttons below a message carry: no other message has those."""
+    rows = message.components if message else []
+    ids = [
+        item.custom_id or ""
+        for row in rows
+        if isinstance(row, discord.ActionRow)
+        for item in row.children
+        if isinstance(item, discord.Button)
+    ]
+    matches = (re.fullmatch(form, each) for form in _WITH_RECIPE for each in ids)
+    return {match["recipe"] for match in matches if match}
 
 
 def _find(jobs: Sequence[Job], job_id: str) -> Job | None:

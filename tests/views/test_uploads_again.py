@@ -163,6 +163,20 @@ async def test_deleting_ones_data_deletes_the_pictures_of_the_member_alone(world
     assert "not kept any more" in world.messages()[-1].content
 
 
+async def test_delete_takes_the_upload_along_unless_another_answer_uses_it(world: World) -> None:
+    answer = await imagine(world)
+    await world.member.click(answer, label="Again")
+    again = world.messages()[-1]
+    await world.member.click(answer, label="Delete")
+    assert len(kept(world)) == 1
+    await world.member.click(again, label="Again")
+    assert colour_of(await world.messages()[-1].attachments[0].read()) == "blue"
+    for message in world.messages():
+        await world.member.click(message, label="Delete")
+    assert kept(world) == []
+    assert await world.services.recipes.of_member(world.member.id) == []
+
+
 # --------------------------------------------------------------------------- bounds
 
 
