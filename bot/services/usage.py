@@ -43,4 +43,5 @@ async def usage_of(jobs: JobRepository, user_id: int, *, kept_days: int) -> list
 
 async def cost_of(jobs: JobRepository, user_id: int, *, since: float, catalog: Catalog) -> Cost:
     """Return what a member's jobs on hosted models cost since a moment (Unix seconds)."""
-    return await jobs.cost(user_id, since, [model.id for model in catalog.all() if model.is_hosted])
+    ids = [model.id for model in catalog.all() if model.is_hosted or model.prices]
+    return await jobs.cost(user_id, since, ids)

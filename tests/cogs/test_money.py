@@ -9,6 +9,7 @@ import pytest
 from bot.settings import HostedSettings, Settings
 from models.catalog import Catalog, EndpointSource
 from models.contracts import Modality
+from tests.cogs.people import OGG
 from tests.conftest import World
 from tests.fakes import fake_catalog, fake_model
 
@@ -23,7 +24,7 @@ def catalog() -> Catalog:
         fake_model("local"),
         fake_model("unpriced", source=SERVER),
         fake_model("voice", Modality.SPEECH),
-        fake_model("ears", Modality.TRANSCRIPTION),
+        fake_model("ears", Modality.TRANSCRIPTION, source=SERVER, prices={"minute": 6}),
     )
 
 
@@ -118,6 +119,27 @@ async def test_a_member_who_deletes_everything_frees_no_budget(world: World) -> 
     assert await world.services.jobs.delete_member(world.member.id) == 1
     await world.restart()
     assert (await ask(world, "again")).content.startswith("This server has used $0.80")
+
+
+async def test_a_file_that_costs_too_much_is_refused_once_it_is_here_and_not_kept(
+    world: World,
+) -> None:
+    """How long it is, is not known before it is fetched."""
+    size = {"small": 1000, "large": 9000}
+    for name, size_bytes in size.items():
+        file = (f"{name}.ogg", OGG[:500].ljust(size_bytes, b"\0"))
+        result = await world.member.slash(world.channel, "transcribe", file=file)
+        refused = "could cost more than the $1.00 that hosted" in result.response.content
+        assert refused == (name == "large")
+    assert list(world.services.spool.folder.iterdir()) == []
+    assert world.services.budget.standing(world.guild.id).held == 0
+
+
+async def test_where_nothing_is_left_no_file_is_fetched(world: World) -> None:
+    await ask(world, "!charge 1000000\nhello")
+    result = await world.member.slash(world.channel, "transcribe", file=("talk.ogg", OGG))
+    assert result.response.ephemeral
+    assert "No model of this machine does the same." in result.response.content
 
 
 async def test_a_message_is_answered_with_the_reason(world: World) -> None:
