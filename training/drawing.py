@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from training.backgrounds import draw_background, draw_weather
+from training.motion import moved
 from training.scenes import SIDE_PX, Scene
 from training.things import DRAWN, Pen
 
@@ -55,7 +56,7 @@ def draw(scene: Scene, moment: float = 0.0) -> Drawing:
     masks = []
     for thing in sorted(scene.things, key=lambda thing: thing.y):
         mask = Image.new("L", size)
-        DRAWN[thing.kind](Pen(image, mask, thing, _SCALE))
+        DRAWN[thing.kind](Pen(image, mask, moved(thing, moment), _SCALE))
         masks.append((scene.things.index(thing), mask.reduce(_SCALE)))
     image = draw_weather(image, scene, _SCALE, moment).reduce(_SCALE)
     return Drawing(image, tuple(mask for _, mask in sorted(masks, key=lambda pair: pair[0])))

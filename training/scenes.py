@@ -107,6 +107,7 @@ class Thing:
         y: Lower edge of its box.
         px: Longer side of its box.
         mirrored: Whether it looks to the left.
+        turn: How far it has rolled ahead, in radians.
     """
 
     kind: Kind
@@ -116,6 +117,7 @@ class Thing:
     y: float
     px: float
     mirrored: bool = False
+    turn: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

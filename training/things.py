@@ -47,6 +47,7 @@ class Pen:
         self._draws = (ImageDraw.Draw(image), ImageDraw.Draw(mask))
         self._thing = thing
         self._scale = scale
+        self.turn = thing.turn
         self.main = RGB[thing.colour]
         self.edge = (
             _PALE_EDGE if thing.colour is Colour.BLACK else mixed(self.main, (0, 0, 0), 0.55)
@@ -162,7 +163,9 @@ def _flower(pen: Pen) -> None:
 
 def _ball(pen: Pen) -> None:
     pen.ellipse((0.5, 0.47), (0.47, 0.47))
-    pen.ellipse((0.37, 0.63), (0.13, 0.11), mixed(pen.main, (255, 255, 255), 0.7))
+    angle = math.atan2(0.16, -0.13) - pen.turn
+    spot = (0.5 + 0.206 * math.cos(angle), 0.47 + 0.206 * math.sin(angle))
+    pen.ellipse(spot, (0.13, 0.11), mixed(pen.main, (255, 255, 255), 0.7))
 
 
 def _bird(pen: Pen) -> None:

@@ -1,11 +1,23 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from training.captions import caption, full_caption, vocabulary
 from training.drawing import draw
-from training.scenes import FLYING, Kind, Relation, Scene, Split, scene_of
+from training.motion import MOVING
+from training.scenes import (
+    FLYING,
+    Colour,
+    Kind,
+    Relation,
+    Scene,
+    Size,
+    Split,
+    Thing,
+    scene_of,
+)
 from training.words import COLOURS, GROUND_NAMES, GROUNDS, KINDS, TIMES
 
 SCENES = [scene_of(split, number) for split in Split for number in range(150)]
@@ -26,6 +38,18 @@ def test_a_scene_is_drawn_the_same_each_time_and_moves_only_when_asked() -> None
     scene = next(scene for scene in SCENES if scene.weather == "rain")
     assert draw(scene).image.tobytes() == draw(scene).image.tobytes()
     assert draw(scene, 0.3).image.tobytes() != draw(scene).image.tobytes()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_can_move_moves_where_it_looks(kind: Kind) -> None:
+    for mirrored in (False, True):
+        thing = Thing(kind, Colour.RED, Size.MIDDLE, 32, 55, 24, mirrored)
+        scene = replace(scene_of(Split.TRAIN, 0), things=(thing,), relation=None)
+        boxes = [draw(scene, moment).boxes[0] for moment in (0.0, 0.5, 0.75)]
+        assert (len(set(boxes)) > 1) == (kind in MOVING)
+        if kind in (Kind.CAR, Kind.BOAT, Kind.BIRD, Kind.BALL):
+            ahead = boxes[2][0] - boxes[0][0]
+            assert (ahead < -8) if mirrored else (ahead > 8)
 
 
 def test_training_never_sees_a_held_out_combination() -> None:
