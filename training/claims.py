@@ -13,7 +13,7 @@ from typing import TypeVar
 from training import words
 from training.scenes import Colour, Ground, Kind, Relation, Scene, Time, Weather
 
-_Truth = TypeVar("_Truth")
+_Truth = TypeVar("_Truth", bound=str)
 
 _SIDES: dict[Relation, tuple[str, ...]] = {
     Relation.LEFT: words.LEFT,
@@ -44,7 +44,8 @@ class Claims:
 def claims_of(caption: str) -> Claims:
     """Read a caption that words its things before what is around them."""
     said = f" {' '.join(re.findall(r'[a-z]+', caption.lower()))} "
-    ground, rest = _taken(said, {**_joined(words.GROUNDS, words.GROUND_NAMES)})
+    grounds = {it: ways + words.GROUND_NAMES[it] for it, ways in words.GROUNDS.items()}
+    ground, rest = _taken(said, grounds)
     time, rest = _taken(rest, words.TIMES)
     weather, rest = _taken(rest, words.WEATHERS)
     extras = set()
@@ -105,7 +106,7 @@ def _things(said: str) -> Iterable[tuple[Kind, Colour | None]]:
 
 
 def _taken(
-    said: str, table: Mapping[_Truth, Iterable[str]], mark: str = " "
+    said: str, table: Mapping[_Truth, tuple[str, ...]], mark: str = " "
 ) -> tuple[_Truth | None, str]:
     """Return what the first wording found stands for, and the rest; the longest are tried first."""
     ways = sorted(
@@ -116,9 +117,3 @@ def _taken(
         if f" {way} " in said:
             return truth, said.replace(f" {way} ", mark, 1)
     return None, said
-
-
-def _joined(
-    first: Mapping[_Truth, tuple[str, ...]], second: Mapping[_Truth, tuple[str, ...]]
-) -> dict[_Truth, tuple[str, ...]]:
-    return {truth: ways + second[truth] for truth, ways in first.items()}

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from training.things import mixed
 from training.unknown_patterns import colour, ramp
 
 Chance = np.random.Generator
@@ -93,10 +94,7 @@ def _screen(chance: Chance) -> Image.Image:
     paper, ink = _paper(chance)
     picture = Image.new("RGB", (_SIDE, _SIDE), paper)
     draw = ImageDraw.Draw(picture)
-    accent, shade = (
-        colour(chance),
-        tuple(round(p * 0.9 + i * 0.1) for p, i in zip(paper, ink, strict=True)),
-    )
+    accent, shade = colour(chance), mixed(paper, ink, 0.1)
     top = int(chance.integers(0, 46))
     draw.rectangle((0, 0, _SIDE, top), accent if chance.random() < 0.5 else shade)
     left = int(chance.choice([0, 0, 50, 80]))
@@ -160,10 +158,7 @@ def _chart(chance: Chance) -> Image.Image:
         return picture
     if chance.random() < 0.5:
         for y in range(30, 230, 33):
-            draw.line(
-                (30, y, 246, y),
-                tuple(round(p * 0.8 + i * 0.2) for p, i in zip(paper, ink, strict=True)),
-            )
+            draw.line((30, y, 246, y), mixed(paper, ink, 0.2))
     draw.line((30, 20, 30, 226, 246, 226), ink, 2)
     line = [(x, 226 - y) for x, y in zip(places, heights, strict=True)]
     for number, (x, y) in enumerate(line):
