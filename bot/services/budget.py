@@ -125,10 +125,10 @@ class Budget:
         try:
             yield
         except BaseException:
-            del self._held[key]
+            self._held.pop(key, None)
             raise
         if all(job.submission.source_key != key for job in self.engine.jobs()):
-            del self._held[key]
+            self._held.pop(key, None)
 
     async def ended(self, job: Job, outcome: Outcome) -> None:
         """Count what a job did cost in place of what was held back for it."""
