@@ -90,11 +90,12 @@ class Models(commands.Cog):
 
     def _describe(self, spec: ModelSpec) -> str:
         commercial = "may be used commercially" if spec.commercial_use else "no commercial use"
+        licence = f"{one_line(spec.licence, 80)}, {commercial}"
         where = _paid(spec) if spec.is_hosted else f"{spec.memory_mb:,} MiB of memory"
         return "\n".join(
             (
                 one_line(spec.description, _DESCRIPTION_CHARS),
-                f"{one_line(spec.licence, 80)}, {commercial} · {where} · {_languages(spec)}",
+                " · ".join(filter(None, (licence, where, _languages(spec)))),
                 "✅ ready" if self._is_installed(spec) else _how_to_install(spec),
             )
         )
@@ -107,6 +108,8 @@ def _paid(spec: ModelSpec) -> str:
 
 
 def _languages(spec: ModelSpec) -> str:
+    if spec.modality is Modality.UPSCALING:  # it reads and says nothing
+        return ""
     if not spec.languages:
         return "many languages"
     names = [LANGUAGES.get(code, code) for code in spec.languages]

@@ -24,6 +24,7 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
         *(fake_model(f"long-{number}", description="d" * 3000) for number in range(12)),
         fake_model("voice", Modality.SPEECH, languages=tuple("abcdefgh")),
         fake_model("ears", Modality.TRANSCRIPTION),
+        fake_model("enlarger", Modality.UPSCALING),
     )
 
 
@@ -62,7 +63,7 @@ async def test_pages_turn_and_end(world: World) -> None:
     buttons = result.response.components[0]["components"]
     assert [button["disabled"] for button in buttons] == [True, False]
     titles = []
-    for _ in range(4):
+    for _ in range(5):
         [embed] = result.response.embeds
         titles.append(embed.title)
         assert len(embed) <= 6000
@@ -70,8 +71,9 @@ async def test_pages_turn_and_end(world: World) -> None:
         result = await world.member.click(result.response, label="Next")
     [embed] = result.response.embeds
     assert embed.title == "Models for transcription"
-    assert "Page 5 of 5" in embed.footer.text
-    assert titles == ["Models for text"] * 3 + ["Models for speech"]
+    assert "Page 6 of 6" in embed.footer.text
+    others = ["Models for upscaling", "Models for speech"]
+    assert titles == ["Models for text"] * 3 + others
     buttons = result.response.components[0]["components"]
     assert [button["disabled"] for button in buttons] == [False, True]
 
@@ -93,3 +95,11 @@ async def test_the_buttons_go_when_nothing_listens_any_more(world: World) -> Non
     result = await world.member.slash(world.channel, "models")
     await world.env.advance_time(601)
     assert result.response.components == []
+
+
+async def test_a_model_that_enlarges_speaks_no_language(world: World) -> None:
+    result = await world.member.slash(world.channel, "models", kind="upscaling")
+    [embed] = result.response.embeds
+    assert embed.title == "Models for upscaling"
+    [field] = embed.fields
+    assert "MiB of memory\n✅ ready" in str(field.value)
