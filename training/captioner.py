@@ -6,6 +6,7 @@ Run it with ``python -m training.captioner``; it goes on where it was stopped.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from training.caption_model import WIDTH, new_captioner
@@ -27,13 +28,11 @@ from training.scenes import Split
 if TYPE_CHECKING:
     import torch
 
-BATCH = 48
 STEPS = 4500
 PEAK_RATE = 1e-3
-_UNKNOWN_IN_BATCH = 11
-_CROWDED_IN_BATCH = 15
+MIXTURE = Mixture(scenes=22, strange=11, crowded=15)
 _CROWDED_UNTIL = 0.65
-"""Share of the steps in which crowded pictures help."""
+"""After this share of the steps, other scenes take the place of the crowded ones."""
 
 
 def new_hints() -> Any:
@@ -98,7 +97,14 @@ def main() -> None:
     options = parser_for("Train the captioner.", STEPS).parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    train(options.steps, *started(options))
+    run, modules = started(options)
+    words = hints = 0.0
+    for loss in train(options.steps, run, modules):
+        words, hints = words + loss[0], hints + loss[1]
+        if run.step % 50 == 0:
+            run.log(words=words / 50, hints=hints / 50)
+            words = hints = 0.0
+    run.save()
 
 
 def started(options: Any) -> tuple[Run, dict[str, Any]]:
@@ -108,21 +114,17 @@ def started(options: Any) -> tuple[Run, dict[str, Any]]:
     return Run(options.folder / "captioner.pt", modules, optimizer), modules
 
 
-def train(steps: int, run: Run, modules: dict[str, Any]) -> None:
-    """Train until so many steps are done."""
-    words = hints = 0.0
+def train(steps: int, run: Run, modules: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """Train until so many steps are done; yield the losses of each: of the words and the hints."""
     while run.step < steps:
-        crowded = _CROWDED_IN_BATCH if run.step < _CROWDED_UNTIL * steps else 0
-        mixture = Mixture(BATCH - _UNKNOWN_IN_BATCH - crowded, _UNKNOWN_IN_BATCH, crowded)
+        mixture = MIXTURE
+        if run.step >= _CROWDED_UNTIL * steps:
+            mixture = Mixture(MIXTURE.scenes + MIXTURE.crowded, MIXTURE.strange)
         given = lesson(Split.TRAIN, random.Random(run.step), mixture)  # noqa: S311
-        written, hinted = loss_of(modules["captioner"], modules["hints"], given)
-        (written + hinted).backward()
+        words, hints = loss_of(modules["captioner"], modules["hints"], given)
+        (words + hints).backward()
         run.stepped(rate_at(run.step, steps, PEAK_RATE))
-        words, hints = words + float(written.detach()), hints + float(hinted.detach())
-        if run.step % 50 == 0:
-            run.log(words=words / 50, hints=hints / 50)
-            words = hints = 0.0
-    run.save()
+        yield float(words.detach()), float(hints.detach())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.caption_model import save_captioner
 from training.latents import prepared
 from training.picture_model import new_modules, save_pipeline
 from training.pictures import SCENES, finished_autoencoder
@@ -37,6 +38,14 @@ def publish_pictures(folder: Path, target: Path) -> None:
     save_pipeline(target, modules, vae)
 
 
+def publish_captions(folder: Path, target: Path) -> None:
+    """Write the captioner of the last checkpoint, in half precision."""
+    import torch
+
+    kept = torch.load(folder / "captioner.pt", weights_only=True)["averages"]
+    save_captioner(target, kept["captioner"])
+
+
 def publish_judge(folder: Path, target: Path) -> None:
     """Write the judge's weights, in half precision: tests measure the models with it."""
     import torch
@@ -55,9 +64,14 @@ def main() -> None:
     """Write what there is."""
     parser = argparse.ArgumentParser(description="Write the finished models.")
     parser.add_argument("--folder", type=Path, default=DATA, help="where the runs are kept")
+    parser.add_argument("--only", choices=("pictures", "captions", "judge"))
     options = parser.parse_args()
-    publish_pictures(options.folder, EMBEDDED / PICTURES)
-    publish_judge(options.folder, JUDGE)
+    if options.only in (None, "pictures"):
+        publish_pictures(options.folder, EMBEDDED / PICTURES)
+    if options.only in (None, "captions"):
+        publish_captions(options.folder, EMBEDDED / CAPTIONS)
+    if options.only in (None, "judge"):
+        publish_judge(options.folder, JUDGE)
 
 
 if __name__ == "__main__":
