@@ -22,6 +22,7 @@ from bot.db.jobs import JobRepository
 from bot.db.memory import TurnRepository
 from bot.db.next_steps import NextStepRepository
 from bot.db.outbox import OutboxRepository
+from bot.db.prompts import PromptRepository
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.db.settings import SettingRepository
@@ -48,6 +49,7 @@ from bot.services.kept_pictures import KeptPictures
 from bot.services.memory import Memory, remember_answer
 from bot.services.next_steps import NextSteps
 from bot.services.privacy import Privacy
+from bot.services.prompts import keep_prompt
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
 from bot.services.server_settings import ServerSettings
@@ -185,7 +187,8 @@ def _engine(ground: _Ground) -> Engine:
         catalog=ground.catalog,
         weights=ground.weights,
         journal=JobRepository(
-            ground.database, at_end=[remember_answer, ground.next_steps.write, add_spending]
+            ground.database,
+            at_end=[remember_answer, keep_prompt, ground.next_steps.write, add_spending],
         ),
         spool=spool,
         present=present,
@@ -199,7 +202,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     server_settings = ServerSettings(SettingRepository(database), catalog, registry)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
     memory = Memory(TurnRepository(database), outbox.siblings)
-    recipes = _recipes(ground)
+    recipes, prompts = _recipes(ground), PromptRepository(database)
     admission = Admission(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
@@ -235,7 +238,15 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         spool=ground.spool,
         server_settings=server_settings,
         memory=memory,
-        privacy=Privacy(engine=engine, memory=memory, recipes=recipes, jobs=jobs, outbox=outbox),
+        privacy=Privacy(
+            engine=engine,
+            memory=memory,
+            recipes=recipes,
+            jobs=jobs,
+            outbox=outbox,
+            prompts=prompts,
+        ),
+        prompts=prompts,
         recipes=recipes,
         styles=Styles(SettingRepository(database), default_styles(CONFIG_FOLDER / "styles.toml")),
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
@@ -282,6 +293,7 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
         recipes=services.recipes,
         jobs=services.jobs,
         outbox=services.outbox,
+        prompts=services.prompts,
     )
     sweeping = asyncio.create_task(retention.run(), name="retention")
     stack.push_async_callback(_end, sweeping)

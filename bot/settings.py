@@ -97,6 +97,7 @@ class PrivacySettings(_Group):
     """How long things are kept, in days.
 
     Attributes:
+        prompt_days: What members asked, in servers whose moderators keep it.
         kept_pictures_mb: Pictures that one member uploaded for buttons to use again, in MiB; as
             long as the buttons work, and the oldest go first.
     """
@@ -104,6 +105,7 @@ class PrivacySettings(_Group):
     memory_days: Annotated[int, Field(ge=0)] = 30
     recipe_days: Annotated[int, Field(ge=0)] = 30
     kept_pictures_mb: Annotated[int, Field(ge=0)] = 50
+    prompt_days: Annotated[int, Field(ge=0)] = 30
     job_days: Annotated[int, Field(ge=1)] = 365
 
 

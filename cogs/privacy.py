@@ -18,6 +18,7 @@ from discord.ext import commands
 from bot.delivery.replies import reply
 from bot.services.container import Services
 from bot.services.privacy import Kept, Privacy
+from bot.services.prompts import SETTING
 from bot.tree import tell
 
 if TYPE_CHECKING:
@@ -48,12 +49,19 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
             f"uploaded for them, for {days.recipe_days} days",
             f"- {kept.jobs} rows of the usage log (what kind, when, how long; no text), for "
             f"{days.job_days} days",
-            "Other files are deleted when their job has ended. Prompts are not logged, and nothing "
-            "is used to train anything.",
+            f"- {kept.prompts} prompts that moderators can read, for {days.prompt_days} days. "
+            f"{self._logged(interaction)}",
+            "Other files are deleted when their job has ended. Nothing is used to train anything.",
             "If you manage a server, the record of who changed its settings belongs to the server.",
             "`/privacy export` sends you all of it, `/privacy delete` deletes it.",
         ]
         await reply(interaction, "\n".join(lines))
+
+    def _logged(self, interaction: discord.Interaction) -> str:
+        guild_id = interaction.guild_id or 0
+        if guild_id and self._services.server_settings.get(SETTING, guild_id):
+            return "In this server they can; every answer says so."
+        return "Here prompts are not logged."
 
     @app_commands.command()
     async def export(self, interaction: discord.Interaction) -> None:
@@ -80,8 +88,8 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
         """Delete everything that is kept about you, and stop what is under way."""
         await reply(
             interaction,
-            "This stops your jobs and deletes all that I keep about you: conversations, buttons "
-            "and the usage log. Messages in channels stay until you delete them. Go on?",
+            "This stops your jobs and deletes all that I keep about you: conversations, buttons, "
+            "prompts and the usage log. Messages in channels stay until you delete them. Go on?",
             view=Confirm(interaction, self._services.privacy),
         )
 
@@ -144,7 +152,8 @@ def _batches(pictures: list[tuple[str, Path]], limit: int) -> Iterator[list[disc
 def _said(deleted: Kept) -> str:
     return (
         f"Deleted: {deleted.turns} messages of conversations, {deleted.recipes} buttons, "
-        f"{deleted.jobs} rows of the usage log, {deleted.pictures} uploaded pictures."
+        f"{deleted.jobs} rows of the usage log, {deleted.prompts} prompts, {deleted.pictures} "
+        "uploaded pictures."
     )
 
 

@@ -39,7 +39,7 @@ class Table(DeclarativeBase):
 
 
 class JobTable(Table):
-    """The usage log: one row a job, without any text that a member wrote.
+    """The usage log: one row a job, without any text that a member wrote (that is ``prompts``).
 
     ``micro_usd`` is what a provider charged, in millionths of a dollar; None is unknown.
     """
@@ -97,6 +97,27 @@ class JobPayloadTable(Table):
         String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
     )
     payload: Mapped[str]
+
+
+class PromptTable(Table):
+    """What a member asked for, in a server that keeps it for its moderators."""
+
+    __tablename__ = "prompts"
+    __table_args__ = (
+        Index(None, "guild_id", "created_at"),
+        Index(None, "user_id"),
+        Index(None, "created_at"),
+    )
+
+    job_id: Mapped[str] = mapped_column(
+        String(16), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int]
+    guild_id: Mapped[int]
+    channel_id: Mapped[int]
+    modality: Mapped[str] = mapped_column(String(20))
+    text: Mapped[str]
+    created_at: Mapped[float]
 
 
 class OutboxTable(Table):

@@ -26,6 +26,8 @@ from bot.services.admission import Admission
 from bot.services.budget import Budget
 from bot.services.house_rules import HouseRules
 from bot.services.kept_pictures import KEPT
+from bot.services.prompts import KEPT_PROMPT
+from bot.services.prompts import SETTING as KEEP_PROMPTS
 from bot.services.recipes import Recipe, RecipeService
 from bot.tree import tell_author
 from models.catalog import ModelSpec
@@ -214,12 +216,15 @@ class Intake:
             raise
 
     def _rules(self, model: ModelSpec, requester: Requester, channel: object) -> dict[str, object]:
-        return self.house_rules.presentation(
+        guild_id = requester.guild_id
+        rules = self.house_rules.presentation(
             model.modality,
-            requester.guild_id,
+            guild_id,
             settings_channel(channel),
             age_restricted=_is_age_restricted(channel),
         )
+        kept = bool(guild_id and self.admission.server_settings.get(KEEP_PROMPTS, guild_id))
+        return rules | {KEPT_PROMPT: True} if kept else rules
 
     async def _submit(self, submission: Submission) -> Job:
         request = self.house_rules.bound(submission.request, submission.presentation)

@@ -13,6 +13,7 @@ so that the parts can be committed in the transaction that ends the job. Keys of
   message and attachment id
 - ``kept``: under which names the pictures that the request reads are kept, where a member uploaded
   them
+- ``kept_prompt``: whether moderators can read what was asked, which the answer then says
 - ``negative``: what a member does not want to see, without what a style added
 - ``style``: name of the preset that a prompt was written in
 - ``offers``: what else can be done with pictures here: describe, animate
@@ -75,6 +76,7 @@ MAX_MESSAGES = 5
 """A longer answer becomes a file."""
 
 _INLINE_TRANSCRIPT_CHARS = 1500
+_KEPT_PROMPT = "👁️ The moderators of this server can read what was asked."
 _CONTENT_TYPES: dict[TranscriptFormat, str] = {
     "txt": "text/plain",
     "srt": "application/x-subrip",
@@ -93,6 +95,8 @@ def parts_of(job: Job, outcome: Outcome) -> list[Part]:
     notes = job.submission.presentation.get("notes")
     if isinstance(notes, list):
         outcome = replace(outcome, notices=(*map(str, notes), *outcome.notices))
+    if job.submission.presentation.get("kept_prompt"):
+        outcome = replace(outcome, notices=(*outcome.notices, _KEPT_PROMPT))
     parts = _parts(job, outcome)
     return _as_new_message(job, parts) if is_late(job) else parts
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bot.db.instance import InstanceRepository
     from bot.db.jobs import JobRepository
     from bot.db.outbox import OutboxRepository
+    from bot.db.prompts import PromptRepository
     from bot.delivery.intake import Intake
     from bot.engine.engine import Engine
     from bot.engine.spool import Spool
@@ -44,6 +45,7 @@ class Services:
     server_settings: ServerSettings
     memory: Memory
     privacy: Privacy
+    prompts: PromptRepository
     recipes: RecipeService
     styles: Styles
     attachments: AttachmentService

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
+from bot.db.prompts import PromptRepository
 from bot.engine.engine import Engine
 from bot.services.memory import Memory
 from bot.services.recipes import RecipeService
@@ -33,12 +34,14 @@ class Kept:
         recipes: What buttons carry.
         jobs: Rows of the usage log.
         pictures: Uploaded, for buttons to use again.
+        prompts: That moderators can read.
     """
 
     turns: int
     recipes: int
     jobs: int
     pictures: int
+    prompts: int
 
 
 class Privacy:
@@ -52,12 +55,14 @@ class Privacy:
         recipes: RecipeService,
         jobs: JobRepository,
         outbox: OutboxRepository,
+        prompts: PromptRepository,
     ) -> None:
         self._engine = engine
         self._memory = memory
         self._recipes = recipes
         self._jobs = jobs
         self._outbox = outbox
+        self._prompts = prompts
 
     async def kept(self, user_id: int) -> Kept:
         """Return how much is kept about a member."""
@@ -66,6 +71,7 @@ class Privacy:
             recipes=len(await self._recipes.of_member(user_id)),
             jobs=len(await self._jobs.of_member(user_id)),
             pictures=len(await self._recipes.pictures_of_member(user_id)),
+            prompts=len(await self._prompts.of_member(user_id)),
         )
 
     async def export(self, user_id: int) -> str:
@@ -79,6 +85,7 @@ class Privacy:
             "conversations": [asdict(turn) for turn in await self._memory.of_member(user_id)],
             "buttons": [asdict(recipe) for recipe in await self._recipes.of_member(user_id)],
             "pictures": [name for name, _ in pictures],
+            "prompts": [asdict(prompt) for prompt in await self._prompts.of_member(user_id)],
             "usage_log": [asdict(row) for row in await self._jobs.of_member(user_id)],
         }
         return json.dumps(everything, ensure_ascii=False, indent=2)
@@ -99,6 +106,7 @@ class Privacy:
         deleted = Kept(
             turns=await self._memory.forget_user(user_id),
             recipes=await self._recipes.delete_member(user_id),
+            prompts=await self._prompts.delete_member(user_id),
             jobs=await self._jobs.delete_member(user_id),
             pictures=pictures,
         )

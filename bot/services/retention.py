@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
+from bot.db.prompts import PromptRepository
 from bot.engine.journal import JournalUnavailable
 from bot.services.memory import Memory
 from bot.services.recipes import RecipeService
@@ -36,6 +37,7 @@ class Swept:
     recipes: int
     jobs: int
     parts: int
+    prompts: int
 
 
 class Retention:
@@ -49,12 +51,14 @@ class Retention:
         recipes: RecipeService,
         jobs: JobRepository,
         outbox: OutboxRepository,
+        prompts: PromptRepository,
     ) -> None:
         self._settings = settings
         self._memory = memory
         self._recipes = recipes
         self._jobs = jobs
         self._outbox = outbox
+        self._prompts = prompts
 
     async def run(self) -> None:
         """Sweep now and every hour, until cancelled. A database that is busy only costs a turn."""
@@ -79,4 +83,5 @@ class Retention:
             recipes=await self._recipes.delete_expired(),
             jobs=await self._jobs.delete_before(now - self._settings.job_days * _DAY_S),
             parts=await self._outbox.delete_settled(now - settled_days * _DAY_S),
+            prompts=await self._prompts.delete_before(now - self._settings.prompt_days * _DAY_S),
         )

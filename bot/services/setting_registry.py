@@ -198,6 +198,13 @@ _ALL = (
         maximum=1,
     ),
     Setting(
+        key="privacy.keep_prompts",
+        kind="bool",
+        default=False,
+        description="Whether moderators may read what members ask (`/prompts`); answers say so.",
+        channel_scope=False,
+    ),
+    Setting(
         key="limits.jobs_at_once",
         kind="int",
         default=3,

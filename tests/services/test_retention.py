@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from bot.db.jobs import JobRepository
 from bot.db.memory import TurnRepository
 from bot.db.outbox import OutboxRepository
+from bot.db.prompts import PromptRepository
 from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.engine.job import Job, JobState, Outcome, Requester
@@ -38,6 +39,7 @@ class Kept:
             recipes=self.recipes,
             jobs=self.jobs,
             outbox=self.outbox,
+            prompts=PromptRepository(database),
         )
 
     async def turn(self, message_id: int, days_old: float) -> None:
@@ -61,10 +63,10 @@ async def test_only_what_is_too_old_goes(kept: Kept) -> None:
     await kept.turn(2, days_old=29)
     await kept.job("a" * 16, days_old=366)
     await kept.job("b" * 16, days_old=364)
-    assert await kept.retention.sweep() == Swept(turns=1, recipes=0, jobs=1, parts=0)
+    assert await kept.retention.sweep() == Swept(turns=1, recipes=0, jobs=1, parts=0, prompts=0)
     assert [turn.message_id for turn in await kept.memory.of_member(1)] == [2]
     assert [row.id for row in await kept.jobs.of_member(1)] == ["b" * 16]
-    assert await kept.retention.sweep() == Swept(turns=0, recipes=0, jobs=0, parts=0)
+    assert await kept.retention.sweep() == Swept(turns=0, recipes=0, jobs=0, parts=0, prompts=0)
 
 
 async def test_a_job_under_way_stays_however_old(kept: Kept) -> None:
@@ -85,7 +87,7 @@ async def test_expired_recipes_and_settled_parts_go(
     await kept.outbox.mark_sent(sent, 5)
     real_time = time.time
     monkeypatch.setattr(time, "time", lambda: real_time() + 31 * DAY_S)
-    assert await kept.retention.sweep() == Swept(turns=0, recipes=1, jobs=0, parts=1)
+    assert await kept.retention.sweep() == Swept(turns=0, recipes=1, jobs=0, parts=1, prompts=0)
     assert await kept.outbox.pending("b" * 16) != []
 
 
