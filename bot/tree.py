@@ -145,4 +145,6 @@ def _refused_command(error: app_commands.AppCommandError) -> str | None:
 
 
 def _names(permissions: list[str]) -> str:
-    return " and ".join(f"“{name.replace('_', ' ').title()}”" for name in permissions)
+    """Return permissions as Discord shows them, where a guild is called a server."""
+    words = (name.replace("_", " ").replace("guild", "server") for name in permissions)
+    return " and ".join(f"“{name.title()}”" for name in words)

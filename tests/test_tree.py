@@ -45,7 +45,7 @@ def test_every_handler_error_brings_its_own_sentence(kind: type[errors.HandlerEr
     [
         (
             app_commands.MissingPermissions(["manage_guild"]),
-            "You need the permission “Manage Guild”",
+            "You need the permission “Manage Server”",
         ),
         (
             app_commands.BotMissingPermissions(["send_messages", "attach_files"]),
@@ -140,7 +140,7 @@ async def test_a_member_who_may_not_use_a_command_is_told(world: World) -> None:
     world.bot.tree.add_command(govern)
     await world.bot.tree.sync()
     refused = await world.member.slash(world.channel, "govern")
-    assert refused.response.content == "You need the permission “Manage Guild” for that."
+    assert refused.response.content == "You need the permission “Manage Server” for that."
     assert (await world.moderator.slash(world.channel, "govern")).response.content == "done"
     assert len(world.env.errors) == 1
 

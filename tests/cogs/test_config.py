@@ -111,7 +111,7 @@ async def test_members_may_not_change_settings_even_if_discord_lets_them_through
     stored["default_member_permissions"] = None  # a server may override who is offered a command
     result = await world.member.slash(world.channel, "config set", key="text.enabled", value="off")
     assert result.response.ephemeral
-    assert "“Manage Guild”" in result.response.content
+    assert "“Manage Server”" in result.response.content
     assert world.services.server_settings.get("text.enabled", world.guild.id) is True
     assert [type(error).__name__ for error in world.env.errors] == ["MissingPermissions"]
 
