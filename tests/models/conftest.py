@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,22 @@ def packaged() -> Callable[[str], tuple[ModelSpec, str]]:
         return placed(spec, store, {}), store.locate(spec)
 
     return fetch
+
+
+@pytest.fixture(scope="session")
+def diffusers_imported() -> None:
+    """Import what pipelines are made of, and let no collection of garbage look at it again.
+
+    Closing a model collects, which would take longer than all else that tests of tiny ones do.
+    """
+    import diffusers
+    import transformers
+
+    for name in ("AutoencoderKL", "DiffusionPipeline", "UNet2DConditionModel"):
+        getattr(diffusers, name)  # is imported when it is asked for
+    transformers.T5EncoderModel  # noqa: B018 - likewise
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ Load = Callable[..., DiffusionHandler]
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+def checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, diffusers_imported: None
+) -> Iterator[Callable[..., Path]]:
     """Return a function: family -> folder of a tiny checkpoint, made once.
 
     Tiny models are not worth more than one thread, which others may be using.

@@ -21,7 +21,9 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, diffusers_imported: None
+) -> Callable[[str], Path]:
     """Return a function: family -> folder of a tiny checkpoint, made once."""
     made: dict[str, Path] = {}
 
