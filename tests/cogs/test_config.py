@@ -89,7 +89,9 @@ async def test_keys_and_values_complete_while_typing(world: World) -> None:
         )
         return [choice["value"] for choice in found]
 
-    assert await offered("set", "key") == list(SETTINGS)
+    assert await offered("set", "key") == list(SETTINGS)[:25]  # Discord takes no more at once
+    for key in SETTINGS:
+        assert key in await offered("set", "key", key)
     assert await offered("set", "key", "jobs") == ["limits.jobs_at_once"]
     assert "limits.jobs_at_once" not in await offered("set", "key", channel=world.channel)
     assert await offered("set", "value", key="text.enabled") == ["on", "off"]
