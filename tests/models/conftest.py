@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import pytest
 from models.catalog import Catalog, ModelSpec
 from models.weights import WeightStore, placed
 from tests.models.control import ScratchControl
+from tests.models.hub_server import CONFIG, WEIGHTS, HubServer
 
 if TYPE_CHECKING:
     from models.media import Samples
@@ -72,3 +73,29 @@ def speak(packaged: Callable[[str], tuple[ModelSpec, str]]) -> Callable[[str], S
         return np.asarray(voice(text, seed=1), np.float32)
 
     return spoken
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A model hub that the library takes for the real one."""
+    import huggingface_hub
+    from huggingface_hub import file_download
+
+    server = HubServer(files={"config.json": CONFIG, "sub/model.bin": WEIGHTS, "other.bin": b"x"})
+    server.start()
+    constants, real = huggingface_hub.constants, huggingface_hub.constants.ENDPOINT
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(real, server.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)
+    huggingface_hub.close_session()
+    yield server
+    huggingface_hub.close_session()
+    server.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> WeightStore:
+    return WeightStore(tmp_path / "models")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
+from models.catalog import ModelSpec
+from tests.models.control import spec_of
 from tests.models.loopback import Loopback
 
 REPO = "owner/name"
 REVISION = "0123456789" * 4
+WEIGHTS = bytes(range(256)) * 40
+CONFIG = b'{"model_type": "llama"}'
 LARGE_FROM_BYTES = 500
 """Larger files are kept outside git, as the hub does, and have a checksum of their own."""
 
@@ -76,3 +81,9 @@ class HubServer(Loopback):
             assert request.transport
             request.transport.close()
         return response
+
+
+def spec(*files: str, **source: Any) -> ModelSpec:
+    """Return a row of the catalogue whose weights are some files of the hub."""
+    row = {"kind": "hub", "repo": REPO, "revision": REVISION, "files": files}
+    return spec_of("fake", "text", id="tiny", source=row | source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ import pytest
 from PIL import Image
 
 from models.catalog import EndpointSource, HubSource, ModelSpec
-from models.contracts import Finished, HandlerEvent, MediaInput, Modality, VideoResult
+from models.contracts import Finished, HandlerEvent, MediaInput, Modality, VideoRequest, VideoResult
+from models.video.diffusion_video import DiffusionVideoHandler, load
 from tests.models.checkpoints_video import write_pipeline
 from tests.models.control import ScratchControl
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+Checkpoint = Callable[[str], Path]
+Load = Callable[..., DiffusionVideoHandler]
+TINY = {"min_pixels": 64, "num_inference_steps": 3, "fps": 8}
+FROM_PICTURE = ("wan-2.2", "ltx")
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +86,35 @@ def frames_in(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def metadata_in(data: bytes) -> dict[str, str]:
     with av.open(io.BytesIO(data)) as container:
         return dict(container.metadata)
+
+
+@pytest.fixture
+def loaded(checkpoint: Checkpoint) -> Iterator[Load]:
+    """Return a function that loads a family; what it loaded is closed after the test."""
+    handlers: list[DiffusionVideoHandler] = []
+
+    def make(family: str = "ltx", **options: Any) -> DiffusionVideoHandler:
+        spec = spec_for("diffusers-video", **{**TINY, **options})
+        handlers.append(load(spec, str(checkpoint(family)), "cpu"))
+        return handlers[-1]
+
+    yield make
+    for handler in handlers:
+        handler.close()
+
+
+def ask(prompt: str = "a gate creaks open", **options: Any) -> VideoRequest:
+    """Return a request for nine small frames."""
+    wishes = {"prompt": prompt, "width_px": 64, "height_px": 64, "seconds": 1.125, "seed": 7}
+    return VideoRequest(**{**wishes, **options})
+
+
+def draw(
+    handler: DiffusionVideoHandler, control: ScratchControl, **options: Any
+) -> tuple[list[HandlerEvent], VideoResult]:
+    events = list(handler.run(ask(**options), control))
+    return events, result_of(events)
+
+
+def shown(result: VideoResult, control: ScratchControl) -> Any:
+    return frames_in(control.open(result.media).read_bytes())

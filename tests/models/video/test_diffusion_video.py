@@ -4,84 +4,31 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from models.contracts import (
-    Finished,
-    HandlerEvent,
-    Preview,
-    Progress,
-    VideoRequest,
-    VideoResult,
-)
-from models.errors import (
-    BackendError,
-    InvalidMedia,
-    ModelLoadFailed,
-    OutOfMemory,
-    UnsafePicture,
-    UnsupportedOption,
-)
+from models.contracts import Finished, HandlerEvent, Preview, Progress
+from models.errors import InvalidMedia, UnsafePicture, UnsupportedOption
 from models.image.safety import SafetyClassifier
-from models.video.diffusion_video import DiffusionVideoHandler, load
+from models.video.diffusion_video import load
 from tests.models.checkpoints_video import FAMILIES
 from tests.models.control import ScratchControl, media_of, notices, stages
 from tests.models.scoring import EXPLICIT, dislike_blue, plain
 from tests.models.video.conftest import (
+    FROM_PICTURE,
     REVISION,
-    frames_in,
+    TINY,
+    Checkpoint,
+    Load,
+    ask,
+    draw,
     metadata_in,
     picture,
-    result_of,
+    shown,
     spec_for,
 )
-
-Checkpoint = Callable[[str], Path]
-Load = Callable[..., DiffusionVideoHandler]
-
-TINY = {"min_pixels": 64, "num_inference_steps": 3, "fps": 8}
-FROM_PICTURE = ("wan-2.2", "ltx")
-
-
-@pytest.fixture
-def loaded(checkpoint: Checkpoint) -> Iterator[Load]:
-    """Return a function that loads a family; what it loaded is closed after the test."""
-    handlers: list[DiffusionVideoHandler] = []
-
-    def make(family: str = "ltx", **options: Any) -> DiffusionVideoHandler:
-        spec = spec_for("diffusers-video", **{**TINY, **options})
-        handlers.append(load(spec, str(checkpoint(family)), "cpu"))
-        return handlers[-1]
-
-    yield make
-    for handler in handlers:
-        handler.close()
-
-
-def ask(prompt: str = "a gate creaks open", **options: Any) -> VideoRequest:
-    """Return a request for nine small frames."""
-    wishes = {"prompt": prompt, "width_px": 64, "height_px": 64, "seconds": 1.125, "seed": 7}
-    return VideoRequest(**{**wishes, **options})
-
-
-def draw(
-    handler: DiffusionVideoHandler, control: ScratchControl, **options: Any
-) -> tuple[list[HandlerEvent], VideoResult]:
-    events = list(handler.run(ask(**options), control))
-    return events, result_of(events)
-
-
-def shown(result: VideoResult, control: ScratchControl) -> Any:
-    return frames_in(control.open(result.media).read_bytes())
-
 
 # --------------------------------------------------------------------------- every family
 
@@ -317,107 +264,3 @@ def test_a_first_frame_that_is_no_picture_is_refused(loaded: Load, control: Scra
     media = media_of(control.folder / "x.png", "image/png")
     with pytest.raises(InvalidMedia, match="SVG"):
         draw(loaded(), control, first_frame=media)
-
-
-# --------------------------------------------------------------------------- what goes wrong
-
-
-ALLOCATION = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-
-
-@pytest.fixture
-def fail_in_vae(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function: what the next calls of the VAE's decoder raise."""
-    from diffusers import AutoencoderKLLTXVideo
-
-    decode = AutoencoderKLLTXVideo.decode
-
-    def install(*script: Exception) -> None:
-        waiting = list(script)
-
-        def scripted(vae: Any, *arguments: Any, **options: Any) -> Any:
-            if waiting:
-                raise waiting.pop(0)
-            return decode(vae, *arguments, **options)
-
-        monkeypatch.setattr(AutoencoderKLLTXVideo, "decode", scripted)
-
-    return install
-
-
-def test_out_of_memory_is_tried_slower_then_smaller(
-    loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
-) -> None:
-    handler = loaded()
-    fail_in_vae(ALLOCATION, MemoryError())
-    events, result = draw(handler, control, width_px=256, height_px=128)
-    assert notices(events) == [
-        "Memory ran out, so this is drawn in a slower way that needs less.",
-        "Memory ran out, so this is smaller: 128 × 64.",
-    ]
-    assert (result.width_px, result.height_px, result.frames) == (128, 64, 9)
-
-
-def test_and_then_given_up(
-    loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
-) -> None:
-    handler = loaded()
-    fail_in_vae(ALLOCATION, ALLOCATION)
-    with pytest.raises(OutOfMemory):
-        draw(handler, control)
-    assert draw(handler, control)[1].frames == 9
-
-
-def test_other_failures_are_translated(
-    loaded: Load, control: ScratchControl, fail_in_vae: Callable[..., None]
-) -> None:
-    handler = loaded()
-    fail_in_vae(RuntimeError("shapes cannot be multiplied"))
-    with pytest.raises(BackendError):
-        draw(handler, control)
-    assert draw(handler, control)[1].frames == 9
-
-
-def test_a_generator_that_is_dropped_stops_the_pipeline(
-    loaded: Load, control: ScratchControl
-) -> None:
-    """The worker closes the generator when a job is cancelled between two events."""
-    handler = loaded()
-    job = handler.run(ask(num_inference_steps=150), control)
-    for event in job:
-        if "step 1" in getattr(event, "stage", ""):
-            break
-    began = time.perf_counter()
-    job.close()  # type: ignore[attr-defined]
-    assert time.perf_counter() - began < 2
-    assert draw(handler, control)[1].frames == 9
-
-
-# --------------------------------------------------------------------------- loading
-
-
-def test_pickled_weights_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file
-
-    folder = shutil.copytree(checkpoint("ltx"), tmp_path / "pickled")
-    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
-    torch.save(load_file(weights), weights.with_suffix(".bin"))
-    weights.unlink()
-    with pytest.raises(ModelLoadFailed):
-        load(spec_for("diffusers-video"), str(folder), "cpu")
-
-
-def test_what_makes_no_clips_is_refused(tmp_path: Path) -> None:
-    from tests.models.checkpoints_pictures import write_pipeline
-
-    with pytest.raises(ModelLoadFailed, match="no clips"):
-        load(spec_for("diffusers-video"), str(write_pipeline(tmp_path, "sd15")), "cpu")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelLoadFailed):
-        load(spec_for("diffusers-video"), str(tmp_path / "empty"), "cpu")
-
-
-def test_unknown_options_are_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(ModelLoadFailed, match="options"):
-        load(spec_for("diffusers-video", fps=0), str(checkpoint("ltx")), "cpu")
