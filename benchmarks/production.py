@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,18 +20,27 @@ from bot.db.session import Database
 from bot.delivery.present import present
 from bot.engine.engine import Engine
 from bot.engine.feed import Sight
-from bot.engine.job import Anchor, Job, Requester, Submission
+from bot.engine.job import (
+    Anchor,
+    Ended,
+    Job,
+    JobState,
+    LoadingModel,
+    Requester,
+    Submission,
+    Waiting,
+)
 from bot.engine.local import LocalPort, local_workers
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
 from bot.engine.worker import JobControl, installed_backend
 from bot.settings import CONFIG_FOLDER, EngineSettings, read_settings
 from models.catalog import Catalog, ModelSpec
-from models.contracts import Finished, HandlerEvent, MediaInput, Request
+from models.contracts import Finished, HandlerEvent, MediaInput, Preview, Request
 from models.weights import WeightStore, placed
 
 THREADS = 1
-TEXT, SPEECH, TRANSCRIPTION = "smollm2-135m", "hibari", "whisper-tiny-en"
+TEXT, SPEECH, TRANSCRIPTION, OCR = "smollm2-135m", "hibari", "whisper-tiny-en", "rapidocr"
 
 _numbers = count(1)
 
@@ -85,6 +94,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """How a job went: its seconds from submission to end, and how many previews it showed."""
+
+    seconds: float
+    previews: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """An engine with its database and worker processes."""
 
@@ -94,6 +111,16 @@ class Rig:
 
     def store(self, file: Path) -> MediaInput:
         return self.spool.store(file.read_bytes(), file.name, "audio/wav")
+
+    async def finish(self, model_id: str, request: Request) -> Course:
+        """Do a job to its end."""
+        began, previews = time.perf_counter(), 0
+        async for at, sight in self.follow(await self.submit(model_id, request)):
+            previews += isinstance(sight, Preview)
+            if isinstance(sight, Ended):
+                assert sight.outcome.state is JobState.DONE, sight.outcome.error
+                return Course(at - began, previews)
+        raise AssertionError("the job did not end")
 
     async def submit(self, model_id: str, request: Request) -> Job:
         return await self.engine.submit(
@@ -115,12 +142,26 @@ class Rig:
         """Return the largest resident memory that the newest worker ever had, in MiB."""
         return peak_mb(self.ports[-1].pid)
 
+    def resident_mb(self) -> float:
+        """Return the resident memory of the newest worker, in MiB."""
+        return self.ports[-1].rss_bytes() / 2**20
+
 
 @asynccontextmanager
-async def rig(folder: Path) -> AsyncIterator[Rig]:
-    """Open an engine with one lane, as ``bot.app`` does, in a folder of its own."""
-    settings, spool = EngineSettings(threads=THREADS), Spool(folder / "spool")
-    start, ports = local_workers(settings, spool.folder), list[LocalPort]()
+async def rig(
+    folder: Path, models: Sequence[ModelSpec] = (), **settings: int
+) -> AsyncIterator[Rig]:
+    """Open an engine with one lane, as ``bot.app`` does, in a folder of its own.
+
+    Args:
+        folder: For its database and its files.
+        models: Known besides those of the catalogue.
+        settings: Of the engine, such as ``memory_mb``.
+    """
+    known = catalog()
+    known = Catalog([*known.all(), *models], known.profiles, known.tools)
+    chosen, spool = EngineSettings(threads=THREADS, **settings), Spool(folder / "spool")
+    start, ports = local_workers(chosen, spool.folder), list[LocalPort]()
 
     def start_worker(lane: str) -> LocalPort:
         ports.append(start(lane))
@@ -129,8 +170,8 @@ async def rig(folder: Path) -> AsyncIterator[Rig]:
     database = Database(f"sqlite+aiosqlite:///{folder / 'benchmark.db'}")
     await database.open()
     engine = Engine(
-        settings,
-        catalog=catalog(),
+        chosen,
+        catalog=known,
         weights=weights(),
         journal=JobRepository(database),
         spool=spool,
@@ -143,6 +184,17 @@ async def rig(folder: Path) -> AsyncIterator[Rig]:
     finally:
         await engine.close()
         await database.close()
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment in which a peer computes as a worker does."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(THREADS))
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **one_thread}
+
+
+def is_work(sight: Sight) -> bool:
+    """Whether the job itself brought a sight about: not its wait, nor the loading of its model."""
+    return not isinstance(sight, Waiting | LoadingModel)
 
 
 def peak_mb(pid: int) -> float:

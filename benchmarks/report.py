@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,43 @@ class Measurement:
         return figure >= self.goal if self.better == "higher" else figure <= self.goal
 
 
+class Run:
+    """How long a run has taken, and how much of the machine others took meanwhile."""
+
+    def __init__(self) -> None:
+        self._began = self._lap = time.monotonic()
+        self._busy_s, self._own_s = _busy_s(), _own_s()
+
+    def lap_s(self) -> float:
+        """Return the seconds since the last call, or since the beginning."""
+        last, self._lap = self._lap, time.monotonic()
+        return self._lap - last
+
+    def busy_s(self) -> float:
+        """Return the seconds that all cores together have worked."""
+        return _busy_s() - self._busy_s
+
+    def others_s(self) -> float:
+        """Return the part of ``busy_s`` that was not ours; children count once they have ended."""
+        return max(0.0, self.busy_s() - (_own_s() - self._own_s))
+
+    def summary(self) -> dict[str, object]:
+        """Return the minutes, and the percentage of all cores that other programs used."""
+        seconds = time.monotonic() - self._began
+        share = self.others_s() / (seconds * (os.cpu_count() or 1))
+        return {"minutes": round(seconds / 60, 1), "others_percent": round(100 * share)}
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(sum(getattr(times, name, 0.0) for name in ("user", "nice", "system")))
+
+
+def _own_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def machine() -> dict[str, object]:
     """Describe where the run took place."""
     return {
@@ -65,12 +102,20 @@ def machine() -> dict[str, object]:
     }
 
 
-def write_json(measurements: Iterable[Measurement], file: Path) -> None:
+def write_json(measurements: Iterable[Measurement], file: Path, run: Run) -> None:
     """Write a list of objects, each with its machine, so that a row can be read alone."""
-    here = machine()
+    here = machine() | run.summary()
     rows = [asdict(m) | {"ratio": m.ratio, "met": m.met, "machine": here} for m in measurements]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+
+
+def read_json(file: Path) -> tuple[list[Measurement], dict[str, object]]:
+    """Read what ``write_json`` wrote; the second is the machine."""
+    rows = json.loads(file.read_text("utf-8"))
+    names = {field.name for field in fields(Measurement)}
+    measurements = [Measurement(**{n: v for n, v in row.items() if n in names}) for row in rows]
+    return measurements, rows[0]["machine"]
 
 
 def table(measurements: Sequence[Measurement]) -> str:
@@ -86,9 +131,9 @@ def table(measurements: Sequence[Measurement]) -> str:
 def _row(m: Measurement) -> str:
     sign = "≥" if m.better == "higher" else "≤"
     unit = m.unit if m.goal_of == "value" else "x"
-    goal = "" if m.goal is None else f"{sign} {m.goal:g} {unit}"
+    goal = "" if m.goal is None else f"{sign} {m.goal:.4g} {unit}"
     peer = m.peer if m.peer_value is None else f"{m.peer}: {m.peer_value:.4g} {m.unit}"
-    ratio = "" if m.ratio is None else f"{m.ratio:.2f}"
+    ratio = "" if m.ratio is None else f"{m.ratio:.2f}" if m.ratio >= 0.1 else f"{m.ratio:.2g}"
     met = {True: "yes", False: "**no**", None: ""}[m.met]
     return f"| {m.name} | {m.value:.4g} {m.unit} | {goal} | {peer} | {ratio} | {met} |"
 

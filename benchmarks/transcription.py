@@ -1,7 +1,7 @@
 """Transcription: its speed and its memory, beside plain faster-whisper with the same model.
 
 Speed is seconds of sound in a second of work, of a few minutes, in turns; the best round of each
-counts. Memory, the first text and a cancel are those of a fresh worker process behind an engine.
+counts. Memory and the first text are those of a fresh worker process behind an engine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from models.contracts import TextDelta, TranscriptionRequest
 
 MINUTES, LONG_MINUTES, SHORT_MINUTES = 2.0, 60.0, 5.0
 ROUNDS = 3
-CANCEL_AFTER_S = 10.0
 PEER = Path(__file__).parent / "peers" / "whisper.py"
 PEER_NAME = "faster-whisper, batched"
 
@@ -103,13 +102,12 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 async def _hour(folder: Path) -> list[Measurement]:
-    """Transcribe five minutes and an hour; stop another hour midway."""
+    """Transcribe five minutes and an hour."""
     long_file, short_file = folder / "long.wav", folder / "short.wav"
     long_file.write_bytes(speech.wav(LONG_MINUTES))
     short_file.write_bytes(speech.wav(SHORT_MINUTES))
     short = await _course(folder / "short", short_file)
     long = await _course(folder / "long", long_file)
-    cancel_s = await _cancel(folder / "cancel", long_file)
     plain_short, plain_long = _plain(short_file), _plain(long_file)
     return [
         Measurement(
@@ -131,7 +129,6 @@ async def _hour(folder: Path) -> list[Measurement]:
             peer_value=plain_long.first_text_s,
         ),
         Measurement("transcription.hour_peak_memory", long.peak_mb, "MB", "lower"),
-        Measurement("transcription.cancel", cancel_s, "s", "lower", 5.0),
     ]
 
 
@@ -149,26 +146,6 @@ async def _course(folder: Path, file: Path) -> Course:
             if isinstance(sight, Ended):
                 assert sight.outcome.state is JobState.DONE
         return Course(first_text_s, rig.peak_mb())
-
-
-async def _cancel(folder: Path, file: Path) -> float:
-    """Return the seconds from a cancel in the middle of a window to the end of the job."""
-    folder.mkdir()
-    async with production.rig(folder) as rig:
-        job = await rig.submit(
-            production.TRANSCRIPTION, TranscriptionRequest(rig.store(file), language="en")
-        )
-        async for _, sight in rig.follow(job):
-            if isinstance(sight, TextDelta):
-                break
-        await asyncio.sleep(CANCEL_AFTER_S)
-        cancelled = time.perf_counter()
-        await rig.engine.cancel(job.id)
-        async for at, sight in rig.follow(job):
-            if isinstance(sight, Ended):
-                assert sight.outcome.state is JobState.CANCELLED
-                return at - cancelled
-    raise AssertionError("the job did not end")
 
 
 def _plain(file: Path) -> Course:

@@ -28,6 +28,7 @@ The same lines in ``spec.options["script"]`` come first in every job of a model,
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -249,6 +250,12 @@ def _backend(sleep: Sleep, *, inline: bool) -> LoadBackend:
 def resolve(name: str) -> LoadBackend:
     """Resolve every backend to the fake, in a worker process."""
     return _backend(time.sleep, inline=False)
+
+
+def resolve_slow_to_end(name: str) -> LoadBackend:
+    """Resolve like ``resolve``, and have the interpreter take for ever to shut down."""
+    atexit.register(time.sleep, FOREVER_S)
+    return resolve(name)
 
 
 class Stage:

@@ -1,12 +1,13 @@
 """What a benchmark's row says."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.report import Measurement, table, write_json
+from benchmarks.report import Measurement, Run, read_json, table, write_json
 
 RATIO = {"value": 90.0, "better": "higher", "goal": 1.0, "goal_of": "ratio"}
 
@@ -29,7 +30,9 @@ def test_a_goal_is_met_by_the_value_or_by_the_ratio(row: dict[str, Any], met: bo
 
 def test_the_file_has_a_row_for_each_measurement_that_can_be_read_alone(tmp_path: Path) -> None:
     file = tmp_path / "results" / "latest.json"
-    write_json([Measurement("a.b", 30.0, "ms", "lower", 50.0, peer="p", peer_value=60.0)], file)
+    write_json(
+        [Measurement("a.b", 30.0, "ms", "lower", 50.0, peer="p", peer_value=60.0)], file, Run()
+    )
     [row] = json.loads(file.read_text())
     assert row.keys() >= {"machine", "goal_of"}
     shown = {k: row[k] for k in row if k not in ("machine", "goal_of")}
@@ -37,9 +40,39 @@ def test_the_file_has_a_row_for_each_measurement_that_can_be_read_alone(tmp_path
         "name": "a.b", "value": 30.0, "unit": "ms", "better": "lower", "goal": 50.0, "peer": "p",
         "peer_value": 60.0, "ratio": 0.5, "met": True,
     }  # fmt: skip
-    assert row["machine"].keys() >= {"processor", "cores", "memory_gb", "date"}
+    assert row["machine"].keys() >= {"processor", "cores", "memory_gb", "date", "minutes"}
 
 
 def test_a_missed_goal_and_a_peer_that_is_not_there_stand_out_in_the_table() -> None:
     [*_, line] = table([Measurement("a", 60.0, "ms", "lower", 50.0, peer="not here")]).splitlines()
     assert line == "| a | 60 ms | ≤ 50 ms | not here |  | **no** |"
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "latest.json"
+    rows = [
+        Measurement("a", 1.0, "s", "lower", 1.05, "ratio", "p", 2.0),
+        Measurement("b", 2.0, "s", "higher"),
+    ]
+    write_json(rows, file, Run())
+    read, machine = read_json(file)
+    assert read == rows
+    assert "processor" in machine
+
+
+def test_the_work_of_others_is_told_from_ones_own() -> None:
+    """As seen by the run: this process and its children are no others."""
+    run = Run()
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    busy, others = run.busy_s(), run.others_s()
+    assert busy - others >= 0.25
+    assert run.lap_s() >= 0.3
+    assert run.lap_s() < 0.1
+    assert 0 <= int(str(run.summary()["others_percent"])) <= 100
+
+
+def test_a_small_ratio_keeps_its_digits() -> None:
+    row = Measurement("a", 45.0, "ms", "lower", 0.05, "ratio", "the job", 6000.0)
+    assert table([row]).endswith("| ≤ 0.05 x | the job: 6000 ms | 0.0075 | yes |")

@@ -219,6 +219,21 @@ async def test_the_port_speaks_and_ends_politely(tmp_path):
     await port.kill()
 
 
+async def test_a_worker_told_to_end_does_not_wait_for_its_libraries(tmp_path):
+    """The next model waits for it, and they take seconds to be taken down."""
+    resolver = "tests.scripted:resolve_slow_to_end"
+    port = local_workers(EngineSettings(), tmp_path, resolver=resolver)("cpu/0")
+    await port.start()
+    events = port.events()
+    await anext(events)
+    await port.send(Load(fake_model(), "/nowhere"))
+    assert isinstance(await anext(events), Loaded)
+    await port.send(Shutdown())
+    async with asyncio.timeout(20):
+        with pytest.raises(WorkerGone, match="status 0"):
+            await anext(events)
+
+
 async def test_a_dead_workers_signal_is_named(tmp_path):
     port = local_workers(EngineSettings(), tmp_path, resolver=RESOLVER)("cpu/0")
     await port.start()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.checkpoint import clip_tokenizer
 from tests.models.checkpoints import FAMILIES as CHATS
 from tests.models.checkpoints import _tokenizer
 
@@ -45,7 +46,7 @@ def _sd15() -> DiffusionPipeline:
     return StableDiffusionPipeline(
         vae=_vae(4),
         text_encoder=_clip(_WIDTH),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         unet=unet,
         scheduler=PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1),
         safety_checker=None,
@@ -72,8 +73,8 @@ def _sdxl() -> DiffusionPipeline:
         vae=_vae(4),
         text_encoder=_clip(_WIDTH),
         text_encoder_2=_clip(_WIDTH, projected=True),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         unet=unet,
         scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear"),
         add_watermarker=False,
@@ -105,9 +106,9 @@ def _sd3() -> DiffusionPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_vae(16, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=_clip(_WIDTH, projected=True),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_clip(_WIDTH, projected=True),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         text_encoder_3=_t5(2 * _WIDTH),
         tokenizer_3=_t5_tokenizer(),
     )
@@ -132,7 +133,7 @@ def _flux(*, guidance_embeds: bool) -> DiffusionPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guidance_embeds),
         vae=_vae(16, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=_clip(_WIDTH),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_t5(32),
         tokenizer_2=_t5_tokenizer(),
         transformer=transformer,
@@ -217,7 +218,7 @@ def _vae(latent_channels: int, **extra: Any) -> Any:
 def _clip(width: int, *, projected: bool = False) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    tokenizer = _clip_tokenizer()
+    tokenizer = clip_tokenizer()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -246,18 +247,6 @@ def _t5(width: int) -> Any:
         feed_forward_proj="gated-gelu",
     )
     return T5EncoderModel(config).eval()
-
-
-def _clip_tokenizer() -> Any:
-    """Return CLIP's tokenizer with an alphabet and no words."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    entries = [*letters, *(f"{letter}</w>" for letter in letters)]
-    entries += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {entry: number for number, entry in enumerate(entries)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
 def _t5_tokenizer() -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.models.checkpoints_pictures import _clip, _clip_tokenizer, _t5, _t5_tokenizer, _vae
+from benchmarks.checkpoint import clip_tokenizer
+from tests.models.checkpoints_pictures import _clip, _t5, _t5_tokenizer, _vae
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -161,7 +162,7 @@ def _animatediff() -> DiffusionPipeline:
     return AnimateDiffPipeline(
         vae=_vae(4),
         text_encoder=_clip(_CLIP_WIDTH),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         unet=unet,
         motion_adapter=adapter,
         scheduler=DDIMScheduler(beta_schedule="linear", clip_sample=False),
