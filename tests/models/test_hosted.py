@@ -120,12 +120,8 @@ def test_every_refusal_has_its_sentence(
     hosted: Hosted, status: int, message: str, kind: type[HandlerError], sentence: str
 ) -> None:
     hosted.server.script = [hosted.case.refuses(status, "", message)]
-    with pytest.raises(HandlerError) as caught:
-        hosted.ask()
-    assert type(caught.value) is kind
-    assert sentence in caught.value.user_message
-    assert len(hosted.server.requests) == 1
-    hosted.ask_well()
+    fails(hosted, kind, sentence)
+    assert len(hosted.server.requests) == 2, "one of each job"
 
 
 @every_openai
