@@ -79,7 +79,7 @@ class VisionHandler:
         check_task(self._spec, self._tasks, request)
         total = len(request.images)
         answers: list[PictureText] = []
-        failures: list[InvalidRequest] = []
+        failures: dict[int, InvalidRequest] = {}
         for number, media in enumerate(request.images, start=1):
             if control.cancelled:
                 return
@@ -88,9 +88,8 @@ class VisionHandler:
             try:
                 answer = yield from self._answer(media, request, control, narrowed)
             except InvalidRequest as error:
-                failures.append(error)
+                failures[number] = error
                 answers.append(PictureText(""))
-                yield Notice(f"Picture {number} of {total}: {error.user_message}")
                 continue
             if answer is None:
                 return
@@ -98,7 +97,9 @@ class VisionHandler:
                 yield TextDelta(SEPARATOR)
             answers.append(answer)
         if len(failures) == total:
-            raise failures[0]
+            raise failures[1]
+        for number, failure in failures.items():
+            yield Notice(f"Picture {number} of {total}: {failure.user_message}")
         yield Finished(VisionResult(answers=tuple(answers), usage=Usage(total, "pictures")))
 
     def _answer(

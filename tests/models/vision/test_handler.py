@@ -99,9 +99,13 @@ def test_a_bad_picture_does_not_cost_the_others(
 def test_bad_pictures_alone_fail_the_job(
     count: int, handler: VisionHandler, media: MakeMedia, control: ScratchControl
 ) -> None:
+    """With one sentence, which nothing else repeats."""
     images = tuple(media(b"no picture at all") for _ in range(count))
+    events: list[Any] = []
     with pytest.raises(InvalidMedia, match="not a picture"):
-        list(handler.run(VisionRequest(images), control))
+        events.extend(handler.run(VisionRequest(images), control))
+    assert events
+    assert notices(events) == []
 
 
 def test_a_lack_of_memory_fails_the_job(
