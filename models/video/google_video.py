@@ -127,7 +127,7 @@ class VeoServer:
 
 def _client(spec: ModelSpec, location: str, options: HostedClipOptions) -> genai.Client:
     from google import genai
-    from google.genai.types import HttpOptions
+    from google.genai.types import HttpOptions, HttpRetryOptions
     from google.oauth2.service_account import Credentials
 
     try:
@@ -142,7 +142,12 @@ def _client(spec: ModelSpec, location: str, options: HostedClipOptions) -> genai
         credentials=credentials,
         project=credentials.project_id,
         location=options.location,
-        http_options=HttpOptions(base_url=location, timeout=int(options.timeout_s * 1000)),
+        http_options=HttpOptions(
+            base_url=location,
+            timeout=int(options.timeout_s * 1000),
+            # Left out, the SDK sends an order again after a lost connection: two clips to pay for.
+            retry_options=HttpRetryOptions(attempts=1),
+        ),
     )
 
 
