@@ -70,7 +70,11 @@ class Run:
         return _busy_s() - self._busy_s
 
     def others_s(self) -> float:
-        """Return the part of ``busy_s`` that was not ours; children count once they have ended."""
+        """Return the part of ``busy_s`` that was not ours.
+
+        Children count as ours once they have ended. The workers of a bot that is killed, as the
+        benchmarks of the whole bot do, end without anybody to count them: they make a few percent.
+        """
         return max(0.0, self.busy_s() - (_own_s() - self._own_s))
 
     def summary(self) -> dict[str, object]:
