@@ -28,7 +28,7 @@ _PREVIEW_BELOW: Final = 0.4
 
 
 class SafetyClassifier:
-    """Scores pictures, in about 40 ms of one core each."""
+    """Scores pictures, in about 20 ms of one core each."""
 
     def __init__(self, file: Path) -> None:
         """Load the weights.
