@@ -1,28 +1,27 @@
-"""The caption model: BLIP's parts at a small size, its words, and the folder made of them.
+"""The caption model: LeViT and BERT at a small size, their words, and the folder made of them.
 
 This module owns shapes and the tokenizer. It trains nothing.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.captions import vocabulary
-from training.scenes import SIDE_PX
 
 if TYPE_CHECKING:
     import torch
 
-PATCH_PX = 8
-CELLS = SIDE_PX // PATCH_PX
+PICTURE_PX = 128
+PATCH_PX = 16
+CELLS = PICTURE_PX // PATCH_PX
 """The model looks at so many patches in a row."""
 
 WIDTH = 192
 HEADS = 6
-LAYERS = 6
-TEXT_LAYERS = 3
+LAYERS = 4
+TEXT_LAYERS = 2
 MAX_TOKENS = 48
 
 UNKNOWN = "i do not know this kind of picture"
@@ -47,42 +46,57 @@ def new_processor() -> Any:
     from transformers import BlipImageProcessor, BlipProcessor
 
     pixels = BlipImageProcessor(
-        size={"height": SIDE_PX, "width": SIDE_PX}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+        size={"height": PICTURE_PX, "width": PICTURE_PX},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
     )
     return BlipProcessor(pixels, new_tokenizer())
 
 
 def new_captioner() -> Any:
-    """Return an untrained captioner, which knows where its patches lie."""
-    import torch
-    from transformers import BlipConfig, BlipForConditionalGeneration
+    """Return an untrained captioner: LeViT looks, with convolutions first, and BERT writes.
+
+    At this size convolutions learn shapes with a tenth of the pictures that patches alone ask for.
+    """
+    from transformers import (
+        BertConfig,
+        LevitConfig,
+        VisionEncoderDecoderConfig,
+        VisionEncoderDecoderModel,
+    )
 
     tokenizer = new_tokenizer()
-    common = {"hidden_size": WIDTH, "num_attention_heads": HEADS}
-    text = {
-        "vocab_size": len(tokenizer),
-        "encoder_hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
-        "num_hidden_layers": TEXT_LAYERS,
-        "max_position_embeddings": MAX_TOKENS,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "bos_token_id": tokenizer.bos_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    vision = {
-        "intermediate_size": 4 * WIDTH,
-        "num_hidden_layers": LAYERS,
-        "image_size": SIDE_PX,
-        "patch_size": PATCH_PX,
-    }
-    model = BlipForConditionalGeneration(
-        BlipConfig(text_config={**common, **text}, vision_config={**common, **vision})
+    vision = LevitConfig(
+        image_size=PICTURE_PX,
+        patch_size=PATCH_PX,
+        hidden_size=WIDTH,  # the decoder asks for it
+        hidden_sizes=[WIDTH, WIDTH],
+        depths=[LAYERS],
+        num_attention_heads=[HEADS],
+        key_dim=[16],
+        attention_ratio=[2],
+        mlp_ratio=[2],
     )
-    with torch.no_grad():
-        model.vision_model.embeddings.position_embedding.copy_(_places())
+    vision.down_ops = [[""]]  # all patches are kept to the end
+    text = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=TEXT_LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=MAX_TOKENS,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = VisionEncoderDecoderModel(
+        VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text)
+    )
+    for config in (model.config, model.generation_config):
+        config.decoder_start_token_id = tokenizer.bos_token_id
+        config.bos_token_id = tokenizer.bos_token_id
+        config.eos_token_id = tokenizer.sep_token_id
+        config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
@@ -92,16 +106,3 @@ def save_captioner(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(weights)
     model.half().save_pretrained(folder)
     new_processor().save_pretrained(folder)
-
-
-def _places() -> torch.Tensor:
-    """Return waves that tell each patch its row and column: 1 × patches + 1 × width."""
-    import torch
-
-    rates = torch.exp(torch.arange(WIDTH // 4) * (-math.log(100.0) / (WIDTH // 4)))
-    angles = torch.arange(CELLS)[:, None] * rates
-    line = torch.cat([angles.sin(), angles.cos()], dim=1)
-    rows = line[:, None, :].expand(CELLS, CELLS, -1)
-    columns = line[None, :, :].expand(CELLS, CELLS, -1)
-    waves = torch.cat([rows, columns], dim=-1).reshape(1, CELLS * CELLS, WIDTH)
-    return 0.2 * torch.cat([torch.zeros(1, 1, WIDTH), waves], dim=1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
-from training.caption_model import CELLS, UNKNOWN, new_tokenizer
+from training.caption_model import CELLS, PICTURE_PX, UNKNOWN, new_tokenizer
 from training.captions import full_caption
 from training.drawing import Drawing, draw
 from training.scenes import (
@@ -52,7 +52,7 @@ class Lesson:
     """Pictures, and what is true of them. The last ones are crowded, and have no caption.
 
     Attributes:
-        pixels: n × 3 × 64 × 64, between -1 and 1.
+        pixels: n × 3 × 128 × 128, between -1 and 1.
         words, attention: Tokens of the captions, of as many pictures as have one.
         kinds, colours: By patch, n × patches; the last kind is none, and then no colour counts.
         known: 1 for a scene, 0 for any other picture, of as many as have a caption.
@@ -133,23 +133,26 @@ def worn(pictures: list[Image.Image], chance: random.Random) -> torch.Tensor:
     from torch.nn.functional import interpolate
 
     saved = [_saved(picture, chance) if chance.random() < 0.2 else picture for picture in pictures]
-    batch = torch.from_numpy(np.stack([np.asarray(picture) for picture in saved]))
+    size = (PICTURE_PX, PICTURE_PX)
+    larger = [picture.resize(size, Image.Resampling.BICUBIC) for picture in saved]
+    batch = torch.from_numpy(np.stack([np.asarray(picture) for picture in larger]))
     batch = batch.permute(0, 3, 1, 2).float() / 127.5 - 1
     for number in range(len(batch)):
         if chance.random() < 0.4:
-            share = chance.uniform(0.45, 0.9)
+            share = chance.uniform(0.22, 0.6)
             small = interpolate(batch[number : number + 1], scale_factor=share, mode="area")
-            side = (SIDE_PX, SIDE_PX)
-            batch[number] = interpolate(small, size=side, mode="bilinear", antialias=True)[0]
+            batch[number] = interpolate(small, size=size, mode="bilinear")[0]
     each = (len(batch), 1, 1, 1)
     grain = torch.rand(each).pow(2) * 0.12
     tint = 0.05 * torch.randn(len(batch), 3, 1, 1)
     contrast = 1 + 0.08 * torch.randn(each)
-    return (batch * contrast + tint + grain * torch.randn_like(batch)).clamp(-1, 1)
+    noise = interpolate(torch.randn(len(batch), 3, SIDE_PX, SIDE_PX), size=size)
+    batch = (batch * contrast + tint + grain * noise).clamp(-1, 1)
+    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def _saved(picture: Image.Image, chance: random.Random) -> Image.Image:
-    side = chance.choice((SIDE_PX, 2 * SIDE_PX))
+    side = chance.choice((SIDE_PX, PICTURE_PX))
     file = io.BytesIO()
     larger = picture.resize((side, side), Image.Resampling.LANCZOS)
     larger.save(file, "JPEG", quality=chance.randint(40, 95))

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 from training import unknown_pages as pages
 from training import unknown_patterns as patterns
 from training import unknown_photos as photos
+from training.caption_model import PICTURE_PX
 from training.drawing import draw
 from training.scenes import SIDE_PX, Split, scene_of
 
@@ -35,7 +36,8 @@ def unknown_picture(split: Split, number: int) -> Image.Image:
         picture = picture.convert("L")
     if chance.random() < 0.1:
         picture = ImageOps.mirror(picture)
-    return picture.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+    side = PICTURE_PX if chance.random() < 0.6 else SIDE_PX
+    return picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
 
 
 def _scene(chance: Chance) -> Image.Image:

@@ -1,6 +1,7 @@
 """BLIP: one sentence about a picture, or a short answer to a question about it.
 
-This module owns how BLIP is asked. It must not load weights.
+This module owns how BLIP is asked, and any other model that writes but sentences. It must not load
+weights.
 
 Source: https://huggingface.co/docs/transformers/model_doc/blip
 """

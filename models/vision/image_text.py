@@ -1,4 +1,4 @@
-"""Pictures to words with transformers: BLIP, TrOCR and models that talk.
+"""Pictures to words with transformers: BLIP, encoders with decoders, and models that talk.
 
 This module owns the backend ``transformers-vision``: which architecture a folder holds, and how it
 is loaded. How each is used stands in ``blip``, ``trocr`` and ``chat``.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from models.catalog import ModelSpec
 from models.dtypes import weights_dtype
@@ -24,6 +24,8 @@ from models.vision.trocr import LineReader
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+_PAIR: Final = "vision-encoder-decoder"
 
 MakeReader: TypeAlias = Callable[["PreTrainedModel", Any, VisionOptions], Reader]
 
@@ -67,6 +69,8 @@ def _read(folder: Path, options: VisionOptions, device: str) -> Reader:
         device_map={"": device},
         **local,
     ).eval()
+    if config.model_type == _PAIR:
+        model.encoder.register_forward_hook(_plain)
     processor = AutoProcessor.from_pretrained(folder, **local, **options.processor)
     return make(model, processor, options)
 
@@ -79,6 +83,17 @@ def _kind(config: PretrainedConfig) -> tuple[Any, MakeReader]:
         return AutoModelForVisualQuestionAnswering, Answerer
     if config.model_type == "blip":
         return AutoModelForImageTextToText, Captioner
-    if config.model_type == "vision-encoder-decoder":
-        return AutoModelForImageTextToText, LineReader
+    if config.model_type == _PAIR:
+        reads_lines = config.decoder.model_type == "trocr"
+        return AutoModelForImageTextToText, LineReader if reads_lines else Captioner
     return AutoModelForImageTextToText, Talker
+
+
+def _plain(_: object, __: object, output: Any) -> Any:
+    """Return what an encoder saw and nothing else.
+
+    The pair asks for the attentions of its encoder, and fails where convolutions have none to tell.
+    """
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return BaseModelOutput(last_hidden_state=output[0])

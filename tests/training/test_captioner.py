@@ -80,7 +80,7 @@ def test_the_captioner_learns_and_its_files_load(
 
 def test_a_lesson_tells_the_truth_about_mirrored_pictures() -> None:
     given = lesson(Split.TRAIN, random.Random(5), Mixture(24, 3, 2))
-    assert given.pixels.shape == (29, 3, 64, 64)
+    assert given.pixels.shape == (29, 3, 128, 128)
     assert given.words.shape[0] == 27
     assert given.known.tolist() == [1.0] * 24 + [0.0] * 3
     tokenizer = new_tokenizer()
@@ -122,7 +122,7 @@ def test_training_never_sees_the_kinds_that_are_held_out(monkeypatch: pytest.Mon
     for name in HELD_OUT:
         monkeypatch.setitem(HELD_OUT, name, lambda _: pytest.fail("it was seen"))
     for number in range(150):
-        assert unknown_picture(Split.TRAIN, number).size == (64, 64)
+        assert unknown_picture(Split.TRAIN, number).size in ((64, 64), (128, 128))
 
 
 # --------------------------------------------------------------------------- claims
