@@ -13,8 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.vision.generation import Decoding, Writer, Written
-from training.caption_model import MAX_TOKENS, UNKNOWN
+from models.vision.blip import Captioner
+from models.vision.generation import Written
+from models.vision.image_text import reader_of
+from models.vision.options import VisionOptions
+from training.caption_model import UNKNOWN
 from training.claims import Claims, claims_of, same_relation, same_things, truth_of
 from training.drawing import draw
 from training.publish import CAPTIONS, EMBEDDED
@@ -32,22 +35,24 @@ class Describer:
 
     def __init__(self, folder: Path) -> None:
         """Load it as the bot does."""
-        from transformers import AutoProcessor, BlipForConditionalGeneration
-
-        self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True)
-        self._writer = Writer(model.float().eval(), self._decode)
+        reader = reader_of(folder, VisionOptions(), "cpu")
+        if not isinstance(reader, Captioner):
+            raise TypeError(f"{folder} holds no captioner")
+        self._captioner = reader
 
     def describe(self, image: Image.Image) -> Written:
         """Return the sentence about a picture, and how sure it is."""
-        inputs = self._processor(images=image, return_tensors="pt")
-        written = self._writer.whole(inputs, Decoding(MAX_TOKENS), lambda: False)
-        assert written is not None
-        return written
+        writing = self._captioner.write(image, lambda: False)
+        while True:
+            try:
+                next(writing)
+            except StopIteration as end:
+                written: Written = end.value
+                return written
 
-    def _decode(self, ids: list[int]) -> str:
-        text: str = self._processor.decode(ids, skip_special_tokens=True)
-        return text
+    def close(self) -> None:
+        """End its thread."""
+        self._captioner.close()
 
 
 def is_unknown(written: Written, sure_from: float) -> bool:
@@ -115,6 +120,7 @@ def main() -> None:
         images = (Image.open(file).convert("RGB") for file in files)
         figures["real pictures"] = len(files)
         figures["real pictures unknown"] = unknown_share(describer, images, options.sure_from)
+    describer.close()
     print(json.dumps(figures, indent=2))  # noqa: T201
 
 

@@ -8,12 +8,13 @@ Source: https://huggingface.co/docs/transformers/model_doc/blip
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from models.contracts import Control, PictureText, VisionRequest
 from models.errors import BackendError, InputTooLong
 from models.torch_errors import translated
-from models.vision.generation import Decoding, Writer, Written
+from models.vision.generation import Decoding, Writer, Writing, Written
 from models.vision.handler import Reading
 from models.vision.limited import Boundary
 from models.vision.options import VisionOptions
@@ -40,14 +41,18 @@ class Captioner:
 
     def read(self, picture: Image.Image, request: VisionRequest, control: Control) -> Reading:
         """Caption a picture, or say that the model does not know such pictures."""
-        with translated(BackendError):
-            inputs = self._processor(images=picture, return_tensors="pt")
-        written = yield from self._writer.write(inputs, self._decoding, lambda: control.cancelled)
+        written = yield from self.write(picture, lambda: control.cancelled)
         if written is None:
             return None
         if self._boundary is not None and self._boundary.leaves_out(written):
             return (yield from self._boundary.answer(picture, request, control))
         return _sentence(written)
+
+    def write(self, picture: Image.Image, cancelled: Callable[[], bool]) -> Writing:
+        """Write a sentence about a picture; see ``models.vision.generation.Writer``."""
+        with translated(BackendError):
+            inputs = self._processor(images=picture, return_tensors="pt")
+        return (yield from self._writer.write(inputs, self._decoding, cancelled))
 
     def close(self) -> None:
         """Free the memory of the model."""

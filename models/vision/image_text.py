@@ -47,13 +47,14 @@ def load(spec: ModelSpec, location: str, device: str) -> VisionHandler:
     options = VisionOptions.of(spec)
     try:
         with translated(ModelLoadFailed):
-            reader = _read(Path(location), options, device)
+            reader = reader_of(Path(location), options, device)
     except SafetensorError as error:  # a child of Exception alone
         raise ModelLoadFailed from error
     return VisionHandler(spec, reader, options.safety_dir)
 
 
-def _read(folder: Path, options: VisionOptions, device: str) -> Reader:
+def reader_of(folder: Path, options: VisionOptions, device: str) -> Reader:
+    """Load a folder; see ``load``. What is wrong is told in the words of the libraries."""
     from transformers import AutoConfig, AutoProcessor
     from transformers.utils.logging import disable_progress_bar
 
