@@ -20,7 +20,7 @@ WIDTH = 192
 HEADS = 3
 TEXT_WIDTHS = (160, 32)
 TEXT_LAYERS = (4, 2)
-SIGMA_SHIFT = 1.5
+SIGMA_SHIFT = 3.0
 THIRD_TOKENS = 1
 """What the pipeline must be told as ``max_sequence_length``."""
 
