@@ -28,7 +28,7 @@ from training.scenes import Split
 if TYPE_CHECKING:
     import torch
 
-STEPS = 4200
+STEPS = 5000
 PEAK_RATE = 1.5e-3
 MIXTURE = Mixture(scenes=22, strange=11, crowded=15)
 _CROWDED_UNTIL = 0.65
@@ -73,7 +73,7 @@ def loss_of(captioner: Any, hints: Any, given: Lesson) -> tuple[torch.Tensor, to
     loss = cross_entropy(kinds.flatten(0, 1), given.kinds.flatten(), _weights())
     loss = loss + cross_entropy(colours.flatten(0, 1), given.colours.flatten(), ignore_index=NONE)
     places = torch.arange(CELLS).repeat(len(cells), CELLS, 1)
-    loss = loss + 0.1 * cross_entropy(columns.flatten(0, 1), places.flatten())
+    loss = loss + cross_entropy(columns.flatten(0, 1), places.flatten())
     loss = loss + 0.1 * cross_entropy(rows.flatten(0, 1), places.transpose(1, 2).flatten())
     captioned = known.squeeze(1)[: len(given.known)]
     loss = loss + binary_cross_entropy_with_logits(captioned, given.known)
