@@ -54,7 +54,7 @@ def new_hints() -> Any:
 def loss_of(captioner: Any, hints: Any, given: Lesson) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of the words, and that of the hints."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+    from torch.nn.functional import cross_entropy
 
     with torch.autocast("cpu", torch.bfloat16):
         patches = captioner.encoder(pixel_values=given.pixels).last_hidden_state
@@ -65,11 +65,20 @@ def loss_of(captioner: Any, hints: Any, given: Lesson) -> tuple[torch.Tensor, to
         ).logits
         cells = hints["cells"](patches)
         whole = hints["whole"](patches.mean(dim=1))
-    kinds, colours, rows, columns = cells.float().split(
+    following = given.words.masked_fill(given.attention == 0, NONE)[:, 1:]
+    words = cross_entropy(told[:, :-1].float().flatten(0, 1), following.flatten())
+    return words, _hint_loss(cells.float(), whole.float(), given)
+
+
+def _hint_loss(cells: torch.Tensor, whole: torch.Tensor, given: Lesson) -> torch.Tensor:
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+    kinds, colours, rows, columns = cells.split(
         [len(KINDS) + 1, len(COLOURS), CELLS, CELLS], dim=-1
     )
     sizes = [1, len(TIMES), len(GROUNDS), len(WEATHERS), len(EXTRAS)]
-    known, times, grounds, weathers, extras = whole.float().split(sizes, dim=-1)
+    known, times, grounds, weathers, extras = whole.split(sizes, dim=-1)
     loss = cross_entropy(kinds.flatten(0, 1), given.kinds.flatten(), _weights())
     loss = loss + cross_entropy(colours.flatten(0, 1), given.colours.flatten(), ignore_index=NONE)
     places = torch.arange(CELLS).repeat(len(cells), CELLS, 1)
@@ -82,9 +91,7 @@ def loss_of(captioner: Any, hints: Any, given: Lesson) -> tuple[torch.Tensor, to
     for number, scores in enumerate((times, grounds, weathers)):
         truth = given.surroundings[:, number]
         loss = loss + 0.5 * cross_entropy(scores, truth, ignore_index=NONE)
-    following = given.words.masked_fill(given.attention == 0, NONE)[:, 1:]
-    words = cross_entropy(told[:, :-1].float().flatten(0, 1), following.flatten())
-    return words, loss
+    return loss
 
 
 def _weights() -> torch.Tensor:
