@@ -7,6 +7,7 @@ This module owns signals, the order of a stop, and the exit codes. What the bot 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.app import App
+    from bot.client import Sextant
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ async def _serve(app: App, token: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stop)
+    _settle_when_connected(app.bot)
     serving = asyncio.create_task(app.bot.start(token), name="discord")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -84,6 +87,20 @@ async def _serve(app: App, token: str) -> int:
         await app.bot.close()
         serving.cancel()  # where it has yet to log in, closing does not end it
         await asyncio.gather(serving, stopping, return_exceptions=True)
+
+
+def _settle_when_connected(bot: Sextant) -> None:
+    """Look for garbage once, before anybody is served, and keep what lives on out of it.
+
+    Each collection of everything stalled the event loop for 70 ms.
+    """
+
+    async def settle() -> None:
+        bot.remove_listener(settle, "on_connect")  # Discord may be lost and found again
+        gc.collect()
+        gc.freeze()
+
+    bot.add_listener(settle, "on_connect")
 
 
 def _on_signal(stop: asyncio.Event) -> None:
