@@ -210,15 +210,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         engine=engine,
         server_settings=server_settings,
     )
-    budget = Budget(
-        settings=settings.hosted,
-        spending=SpendingRepository(database),
-        engine=engine,
-        server_settings=server_settings,
-        catalog=catalog,
-        weights=ground.weights,
-        clock=ground.instead.clock,
-    )
+    budget = _budget(ground, engine, server_settings)
     intake = Intake(
         admission=admission,
         budget=budget,
@@ -259,6 +251,18 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         instance=instance,
         dropped=Dropped(instance, admission),
         next_steps=ground.next_steps,
+    )
+
+
+def _budget(ground: _Ground, engine: Engine, server_settings: ServerSettings) -> Budget:
+    return Budget(
+        settings=ground.settings.hosted,
+        spending=SpendingRepository(ground.database),
+        engine=engine,
+        server_settings=server_settings,
+        catalog=ground.catalog,
+        weights=ground.weights,
+        clock=ground.instead.clock,
     )
 
 
