@@ -36,7 +36,8 @@ class Captioner:
     def __init__(self, model: PreTrainedModel, processor: Any, options: VisionOptions) -> None:
         self._writer = Writer(model, lambda ids: processor.decode(ids, skip_special_tokens=True))
         self._processor = processor
-        self._decoding = Decoding(_CAPTION_TOKENS, options.num_beams, options.repetition_penalty)
+        longest = min(_CAPTION_TOKENS, _room(model))
+        self._decoding = Decoding(longest, options.num_beams, options.repetition_penalty)
         self._boundary = Boundary(options.limits, options.threads) if options.limits else None
 
     def read(self, picture: Image.Image, request: VisionRequest, control: Control) -> Reading:
@@ -91,6 +92,12 @@ class Answerer:
     def close(self) -> None:
         """Free the memory of the model."""
         self._writer.close()
+
+
+def _room(model: PreTrainedModel) -> int:
+    """Return how many tokens a model can write at most."""
+    text = model.config.get_text_config(decoder=True)
+    return int(getattr(text, "max_position_embeddings", _CAPTION_TOKENS))
 
 
 def _sentence(written: Written) -> PictureText:
