@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
 
-import discord
 from aiohttp import BodyPartReader, web
 from simcord.backend.errors import BackendError, SetupError
-from simcord.results import to_discord_message
 
 from bot.demo.channel import ShownFile, ShownMessage
 from bot.demo.preview import LivePreview
@@ -29,6 +27,9 @@ MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 """What Discord takes from a member without a subscription."""
 
 MAX_FILES: Final = 10
+_PICTURES: Final = {"image/png", "image/jpeg", "image/webp", "image/gif"}
+"""What a browser shows without running anything that is in it."""
+
 _LOOK_AGAIN_S: Final = 0.15
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -171,25 +172,22 @@ class SidePage:
                 world.channel,
                 fields.get("content", "").strip(),
                 attachments=files,
-                reply_to=self._discord_message(reply_to) if reply_to else None,
+                reply_to=world.as_sent(self._message(reply_to)) if reply_to else None,
             )
         )
         return web.json_response({"message": str(sent.id)})
 
     async def _menu(self, request: web.Request) -> web.Response:
         body = await _json_object(request)
-        world, message = self._world, self._discord_message(body["message"])
+        world, message = self._world, self._message(body["message"])
         result = await world.env.act(
-            world.member.context_menu(world.channel, body["command"], message)
+            world.member.context_menu(world.channel, body["command"], world.as_sent(message))
         )
         return web.json_response({"acknowledged": result.acknowledged})
 
     async def _click(self, request: web.Request) -> web.Response:
         body = await _json_object(request)
-        message = self._discord_message(body["message"])
-        result = await self._world.env.act(
-            self._world.member.click(message, custom_id=body["custom_id"])
-        )
+        result = await self._world.press(self._message(body["message"]), body["custom_id"])
         return web.json_response({"acknowledged": result.acknowledged})
 
     def _message(self, message_id: str) -> ShownMessage:
@@ -197,11 +195,6 @@ class SidePage:
         if message is None:
             raise web.HTTPNotFound
         return message
-
-    def _discord_message(self, message_id: str) -> discord.Message:
-        shown = self._message(message_id)
-        env, channel = self._world.env, self._world.channel
-        return to_discord_message(env, env.backend.get_message(channel.id, int(shown.id)))
 
 
 async def _json_object(request: web.Request) -> dict[str, str]:
@@ -222,8 +215,9 @@ async def _read_at_most(part: BodyPartReader, limit: int) -> bytes | None:
 
 
 def _file_headers(file: ShownFile) -> dict[str, str]:
-    """Play sound, video and pictures; everything else is only ever saved."""
-    playable = file.content_type.split("/")[0] in {"audio", "video"}
+    """Show pictures, play sound and video; everything else is only ever saved."""
+    kind = file.content_type.split("/")[0]
+    playable = kind in {"audio", "video"} or file.content_type in _PICTURES
     return {
         "Content-Type": file.content_type if playable else "application/octet-stream",
         "Content-Disposition": f"{'inline' if playable else 'attachment'}; "

@@ -34,7 +34,8 @@ def write_down(view: ChannelView, title: str, folder: Path) -> int:
             count += 1
             name = f"{count:02}-{re.sub(r'[^A-Za-z0-9._-]+', '_', file.name)}"
             (files / name).write_bytes(view.read(file))
-            lines.append(f"- [{file.name}](files/{name}) ({file.size_bytes:,} bytes)")
+            shown = "!" if file.content_type.startswith("image/") else ""
+            lines.append(f"- {shown}[{file.name}](files/{name}) ({file.size_bytes:,} bytes)")
         labels = [f"`{button.label}`" for button in message.buttons]
         if labels:
             lines.append(f"- buttons: {' '.join(labels)}")

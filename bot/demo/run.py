@@ -19,7 +19,7 @@ from bot.app import Substitutes, open_app
 from bot.demo.page import SidePage
 from bot.demo.preview import LivePreview
 from bot.demo.record import write_down
-from bot.demo.tour import Step, Tour
+from bot.demo.tour import State, Step, Tour
 from bot.demo.world import World, download, open_world
 from bot.logs import set_up
 from bot.settings import CONFIG_FOLDER, LogSettings, Settings
@@ -27,6 +27,7 @@ from models.catalog import Catalog
 from models.weights import WeightStore
 
 _TITLE = "Sextant in a simulated Discord"
+_MARKS = {State.DONE: "✓", State.LEFT_OUT: "–", State.FAILED: "✗"}
 
 
 def main(settings: Settings, *, once: bool, port: int, output: Path) -> int:
@@ -81,7 +82,7 @@ async def _once(settings: Settings, output: Path) -> int:
     async with _played(settings) as (world, steps):
         count = await asyncio.to_thread(write_down, world.view, _TITLE, output)
         print(f"\n{_table(steps)}\n\n{output}/transcript.md and {count} files of the bot's")
-        return 0 if all(step.succeeded for step in steps) else 1
+        return 1 if any(step.state is State.FAILED for step in steps) else 0
 
 
 async def _stay(settings: Settings, port: int) -> int:
@@ -113,15 +114,21 @@ async def _played(settings: Settings) -> AsyncIterator[tuple[World, list[Step]]]
 
 
 def _tell(step: Step) -> None:
-    mark = "✓" if step.succeeded else "✗"
-    print(f"  {mark} {step.command}  {step.seconds:.1f} s  {step.outcome}", flush=True)
+    took = "" if step.state is State.LEFT_OUT else f"{step.seconds:.1f} s  "
+    print(f"  {_MARKS[step.state]} {step.command}  {took}{_told(step)}", flush=True)
+
+
+def _told(step: Step) -> str:
+    """Return what came of a step, and that it was left out or failed if so."""
+    loud = {State.DONE: "", State.LEFT_OUT: "left out: ", State.FAILED: "FAILED: "}
+    return f"{loud[step.state]}{step.outcome}"
 
 
 def _table(steps: Sequence[Step]) -> str:
     rows = [("command", "model", "seconds", "outcome")]
     for step in steps:
-        outcome = step.outcome if step.succeeded else f"FAILED: {step.outcome}"
-        rows.append((step.command, step.model, f"{step.seconds:.1f}", outcome))
+        seconds = "-" if step.state is State.LEFT_OUT else f"{step.seconds:.1f}"
+        rows.append((step.command, step.model, seconds, _told(step)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         f"{command:<{widths[0]}}  {model:<{widths[1]}}  {seconds:>{widths[2]}}  {outcome}"

@@ -16,8 +16,9 @@ import discord
 import simcord
 from discord.ext import commands
 from simcord.backend.cdn import CDN_BASE
+from simcord.results import InteractionResult, to_discord_message
 
-from bot.demo.channel import ChannelView
+from bot.demo.channel import ChannelView, ShownMessage
 from bot.demo.faces import bot_face, member_face
 from bot.demo.shim import LiveEnv
 
@@ -60,6 +61,15 @@ class World:
             await asyncio.sleep(_LOOK_AGAIN_S)
         raise TimeoutError
 
+    async def press(self, message: ShownMessage, custom_id: str) -> InteractionResult:
+        """Have the member press a button."""
+        return await self.env.act(self.member.click(self.as_sent(message), custom_id=custom_id))
+
+    def as_sent(self, message: ShownMessage) -> discord.Message:
+        """Return the message behind what is shown, which members act upon."""
+        stored = self.env.backend.get_message(self.channel.id, int(message.id))
+        return to_discord_message(self.env, stored)
+
 
 async def download(attachment: discord.Attachment) -> AsyncGenerator[bytes, None]:
     """Yield an attachment's bytes, which are nowhere but in the simulated Discord."""
@@ -83,7 +93,7 @@ async def open_world(bot: commands.AutoShardedBot) -> AsyncIterator[World]:
         )
     }
     guild = env.create_guild("Observatory")
-    channel = guild.create_text_channel("workbench", topic="Ask, speak, listen")
+    channel = guild.create_text_channel("workbench", topic="Ask, draw, speak, listen")
     moderators = guild.create_role(
         "Moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True)
     )

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -110,6 +111,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # What a library will change one day is for developers: tests make errors of it.
+    warnings.simplefilter("ignore", FutureWarning)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(name)s: %(message)s")
     pipe = Pipe(socket.socket(fileno=options.socket))
     memory = psutil.Process().memory_info

@@ -15,9 +15,19 @@ import aiohttp
 import pytest
 
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog
+from models.catalog import Catalog, ModelSpec
+from models.contracts import Modality
 from models.media import probe_audio
 from models.weights import WeightStore
+
+COMMANDS = {
+    Modality.TEXT: "/ask",
+    Modality.IMAGE: "/imagine",
+    Modality.VIDEO: "/video",
+    Modality.SPEECH: "/speak",
+    Modality.TRANSCRIPTION: "(a file dropped)",
+    Modality.VISION: "/describe task:ocr",
+}
 
 
 def environment(weights: Path) -> dict[str, str]:
@@ -34,6 +44,11 @@ def demo_once(output: Path, weights: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _installed(catalog: Catalog, settings: Settings) -> list[ModelSpec]:
+    store = WeightStore(settings.models_dir)
+    return [spec for spec in catalog.of(Modality.VISION) if store.is_installed(spec)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(360)  # weights may have to be converted first
 def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Path) -> None:
@@ -42,20 +57,27 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "FAILED" not in ended.stdout
 
+    assert "Warning" not in ended.stderr
+
     table = ended.stdout[ended.stdout.index("command ") :]
-    for command, model in (
-        ("/ask", "smollm2-135m"),
-        ("/speak", "hibari"),
-        ("(a file dropped)", "whisper-tiny-en"),
-        ("/describe", "rapidocr"),
-    ):
-        assert re.search(rf"^{re.escape(command)} +{re.escape(model)} +\d+\.\d  ", table, re.M)
+    catalog = Catalog.read(CONFIG_FOLDER)
+    defaults = catalog.profile("embedded").defaults
+    for modality, command in COMMANDS.items():
+        if modality in defaults:
+            model, outcome = re.escape(defaults[modality]), r"\d+\.\d  (?!left out)"
+        else:
+            model, outcome = "-", "-  left out: no model of the profile `embedded` "
+        assert re.search(rf"^{re.escape(command)} +{model} +{outcome}", table, re.M), command
+    describes = any("caption" in spec.capabilities for spec in _installed(catalog, embedded))
+    if Modality.IMAGE in defaults and describes:
+        assert re.search(r"^\(Describe pressed\) .*“.*\bred\b.*boat", table, re.M)
 
     transcript = (output / "transcript.md").read_text("utf-8")
     assert "Paris" in transcript
     heard = transcript[transcript.index("📝") :]
     assert "the height of the sun above the sea" in heard
     assert "> Harbour office\n> Open daily from 9 to 17" in transcript
+    assert "![picture.png](files/" in transcript
     (voice,) = (output / "files").glob("*.ogg")
     assert f"](files/{voice.name})" in transcript
     assert probe_audio(voice).codec == "opus"
@@ -76,7 +98,8 @@ def test_a_failed_step_shows_in_the_table_and_the_exit_code(
 ) -> None:
     ended = demo_once(tmp_path / "demo-output", broken_weights)
     assert ended.returncode == 1
-    assert ended.stdout.count("FAILED: ") == 3
+    table = ended.stdout[ended.stdout.index("command ") :]
+    assert table.count("FAILED: ") == 3
     assert "The model could not be loaded" in ended.stdout
 
 

@@ -33,9 +33,11 @@ async def first_state(client: aiohttp.ClientSession) -> dict[str, Any]:
         return json.loads((await events.content.readline()).removeprefix(b"data: "))
 
 
-async def drop(client: aiohttp.ClientSession, data: bytes, **fields: str) -> aiohttp.ClientResponse:
+async def drop(
+    client: aiohttp.ClientSession, data: bytes, name: str = "clip.ogg", **fields: str
+) -> aiohttp.ClientResponse:
     form = aiohttp.FormData(fields)
-    form.add_field("file", BytesIO(data), filename="clip.ogg")
+    form.add_field("file", BytesIO(data), filename=name)
     return await client.post("files", data=form)
 
 
@@ -81,6 +83,25 @@ async def test_files_can_be_read_in_parts(client: aiohttp.ClientSession) -> None
     assert response.headers["Content-Range"] == "bytes 2-5/10"
     assert await (await client.get(path)).read() == b"0123456789"
     assert (await client.get(f"files/{sent['message']}/7")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "shown"),
+    [
+        ("drawn.png", "image/png", True),
+        ("clip.mp4", "video/mp4", True),
+        ("script.svg", "application/octet-stream", False),
+        ("page.html", "application/octet-stream", False),
+    ],
+)
+async def test_a_browser_shows_what_runs_nothing(
+    client: aiohttp.ClientSession, name: str, content_type: str, *, shown: bool
+) -> None:
+    sent = await (await drop(client, b"0123456789", name)).json()
+    response = await client.get(f"files/{sent['message']}/0")
+    assert response.headers["Content-Type"] == content_type
+    assert response.headers["Content-Disposition"].startswith("inline" if shown else "attachment")
+    assert response.headers["Content-Security-Policy"] == "sandbox"
 
 
 async def test_a_file_may_answer_a_message(
