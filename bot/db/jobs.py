@@ -114,7 +114,7 @@ class JobRepository:
         Raises:
             JournalUnavailable: The database is out of reach.
         """
-        await self._update(job, attempt=job.attempt, started_at=job.started_at)
+        await self._update(job, attempt=job.attempt, started_at=job.started_at, lane=job.lane)
 
     async def requeued(self, job: Job) -> None:
         """Note that a job waits again.
@@ -122,7 +122,7 @@ class JobRepository:
         Raises:
             JournalUnavailable: The database is out of reach.
         """
-        await self._update(job, micro_usd=job.micro_usd)
+        await self._update(job, micro_usd=job.micro_usd, device_s=job.device_s)
 
     async def finished(self, job: Job, outcome: Outcome, parts: Sequence[str]) -> None:
         """Note the end and what is to be delivered, and drop the request, in one transaction.
@@ -141,6 +141,7 @@ class JobRepository:
             "units": usage.amount if usage else None,
             "unit": usage.unit if usage else None,
             "micro_usd": job.micro_usd,
+            "device_s": job.device_s,
             "error_kind": outcome.error.kind if outcome.error else None,
         }
         async with self._writing() as session:
@@ -341,6 +342,7 @@ def _row(job: Job) -> JobTable:
         state=job.state,
         created_at=job.created_at,
         micro_usd=job.micro_usd,
+        work=job.work,
     )
 
 
@@ -355,6 +357,9 @@ def _job(row: JobTable, submission: Submission) -> Job:
         finished_at=row.finished_at,
         load_s=row.load_s,
         micro_usd=row.micro_usd,
+        work=row.work or 0.0,
+        device_s=row.device_s,
+        lane=row.lane or "",
     )
 
 

@@ -42,6 +42,8 @@ class JobTable(Table):
     """The usage log: one row a job, without any text that a member wrote (that is ``prompts``).
 
     ``micro_usd`` is what a provider charged, in millionths of a dollar; None is unknown.
+    ``device_s`` are the seconds of a lane that were its own, ``work`` its size as
+    ``bot.engine.durations`` counts it, ``lane`` where it ran last.
     """
 
     __tablename__ = "jobs"
@@ -68,6 +70,9 @@ class JobTable(Table):
     unit: Mapped[str | None] = mapped_column(String(20))
     micro_usd: Mapped[int | None]
     error_kind: Mapped[str | None] = mapped_column(String(40))
+    work: Mapped[float | None]
+    device_s: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    lane: Mapped[str | None] = mapped_column(String(40))
 
 
 class SpendingTable(Table):
@@ -83,6 +88,25 @@ class SpendingTable(Table):
     guild_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     micro_usd: Mapped[int]
     unpriced_jobs: Mapped[int]
+
+
+class AllowanceTable(Table):
+    """What was used of a limit: jobs, and milliseconds of a lane, in a slot of five minutes.
+
+    ``subject_id`` is a member, a channel, or 0 for the whole server, as ``kind`` says; ``slot``
+    counts the five minutes since 1970. The sums stay when jobs are deleted, so that nobody frees a
+    limit by deleting data.
+    """
+
+    __tablename__ = "allowances"
+    __table_args__ = (Index(None, "slot"),)
+
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    guild_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    subject_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    jobs: Mapped[int]
+    device_ms: Mapped[int]
 
 
 class JobPayloadTable(Table):

@@ -69,11 +69,13 @@ class Attempt:
             if loading is not None and not await self._model_loaded(loading):
                 return self.stopped_outcome()
             self._run_began = time.time()
+            self.lane.state.begin(self.job, asyncio.get_running_loop().time())
             submission = self.job.submission
             run = Run(self.job.id, self.job.attempt, submission.model_id, submission.request)
             await self.lane.send(run)
             return await self._follow()
         finally:
+            self.lane.state.end(self.job, asyncio.get_running_loop().time())
             self.lane.release(self.job.id)
 
     def stopped_outcome(self) -> Outcome:

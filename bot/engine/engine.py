@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from typing import Any
 
 from bot.engine.attempt import Attempt
-from bot.engine.durations import Durations
+from bot.engine.durations import Durations, work_of
 from bot.engine.feed import Feeds, Sight
 from bot.engine.fleet import Fleet
 from bot.engine.job import (
@@ -135,7 +135,7 @@ class Engine:
             raise LimitReached("I am about to restart. Please try again in a minute.")
         if len(self._scheduler.queue) >= self._settings.queue_limit:
             raise LimitReached("Too many jobs are waiting here. Please try again in a while.")
-        job = Job(new_job_id(), submission)
+        job = Job(new_job_id(), submission, work=work_of(submission.request))
         try:
             written = await self._journal.create(job)
         except JournalUnavailable as error:
@@ -219,6 +219,7 @@ class Engine:
         feed = self._feeds[job.id]
         job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
         job.attempt += 1
+        job.lane = placement.lane.name
         lane.state.jobs[job.id] = job
         if job.attempt > 1:
             feed.publish(Restarted(job.attempt))

@@ -94,6 +94,10 @@ class Job:
         load_s: Seconds of the last attempt that went into loading the model.
         micro_usd: What providers charged in all attempts that ended, in millionths of a dollar;
             None when a part of it is unknown.
+        work: Its size, as ``bot.engine.durations`` counts it.
+        device_s: Seconds of lanes that were its own, in all attempts that ended, without the
+            loading of models. Jobs that run side by side share their lane's equally.
+        lane: Where it ran last.
     """
 
     id: str
@@ -105,6 +109,9 @@ class Job:
     finished_at: float | None = None
     load_s: float = 0.0
     micro_usd: int | None = 0
+    work: float = 0.0
+    device_s: float = 0.0
+    lane: str = ""
 
     def charge(self, micro_usd: int | None) -> None:
         """Add what an attempt cost."""

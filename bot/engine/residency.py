@@ -43,6 +43,8 @@ class LaneState:
     residents: dict[str, Resident] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     changing: bool = False
+    _at_work: dict[str, Job] = field(default_factory=dict)
+    _counted_to: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -52,6 +54,22 @@ class LaneState:
     @property
     def used_mb(self) -> int:
         return sum(resident.memory_mb for resident in self.residents.values())
+
+    def begin(self, job: Job, now: float) -> None:
+        """Count what a job takes of the lane from now on, in seconds of a steady clock."""
+        self._count(now)
+        self._at_work[job.id] = job
+
+    def end(self, job: Job, now: float) -> None:
+        """Count no longer what a job takes; nothing where it never began."""
+        self._count(now)
+        self._at_work.pop(job.id, None)
+
+    def _count(self, now: float) -> None:
+        """Share the time since the last count among the jobs at work."""
+        for job in self._at_work.values():
+            job.device_s += (now - self._counted_to) / len(self._at_work)
+        self._counted_to = now
 
     def joinable_model(self) -> str | None:
         """Return the model that has a slot free beside the jobs that run on it.

@@ -101,6 +101,21 @@ async def test_states_are_written_as_they_change(jobs, database):
     assert (found.state, found.attempt) == (JobState.QUEUED, 1)
 
 
+async def test_what_a_job_takes_of_the_machine_is_kept(jobs, database):
+    job = await jobs.create(Job(new_job_id(), submission("x"), work=12.5))
+    row = await row_of(database, job)
+    assert (row.work, row.device_s, row.lane) == (12.5, 0.0, None)
+    job.state, job.lane, job.device_s = JobState.RUNNING, "cpu-0", 1.5
+    await jobs.started(job)
+    await jobs.requeued(job)
+    (found,) = await jobs.unfinished()
+    assert (found.work, found.device_s, found.lane) == (12.5, 1.5, "cpu-0")
+    job.device_s = 4.0
+    await end(jobs, job)
+    row = await row_of(database, job)
+    assert (row.work, row.device_s, row.lane) == (12.5, 4.0, "cpu-0")
+
+
 async def test_the_end_and_its_parts_are_one_transaction(jobs, database):
     job = await a_job(jobs)
     await end(jobs, job, parts=["first", "second"])

@@ -107,7 +107,13 @@ async def test_what_an_older_program_wrote_stays_and_has_an_unknown_cost(url):
     await database.open()
     (row,) = await JobRepository(database).of_member(1)
     assert (row.id, row.state, row.micro_usd) == ("old0000000000000", "done", None)
-    assert (await row_of(database, row)).source_key == "message:1"
+    found = await row_of(database, row)
+    assert (found.source_key, found.work, found.device_s, found.lane) == (
+        "message:1",
+        None,
+        0,
+        None,
+    )
     await database.close()
 
 

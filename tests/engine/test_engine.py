@@ -39,6 +39,19 @@ async def test_a_job_runs_to_its_result(started, journal):
     assert job.created_at <= job.started_at <= job.finished_at
 
 
+async def test_a_job_takes_the_seconds_of_a_lane_that_were_its_own(started):
+    model = fake_model(options={"slots": 2, "load": "!sleep 0.3"})
+    engine = await started(catalog=fake_catalog(model))
+    jobs = [await engine.submit(submission("!sleep 0.2\nx")) for _ in range(2)]
+    for job in jobs:
+        await outcome_of(engine, job)
+    ran_s = max(job.finished_at for job in jobs) - jobs[0].started_at - jobs[0].load_s
+    assert jobs[0].load_s >= 0.3
+    assert 0.3 < sum(job.device_s for job in jobs) <= ran_s
+    assert {job.lane for job in jobs} == {"cpu/0"}
+    assert all(job.work > 0 for job in jobs)
+
+
 async def test_an_output_goes_through_the_spool(started, tmp_path):
     engine = await started()
     job = await engine.submit(submission(SpeechRequest("hello"), "fake-speech"))
