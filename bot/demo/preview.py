@@ -1,8 +1,8 @@
 """simcord's page, made to follow a channel that changes while somebody looks and acts.
 
 This module owns what differs from the page as it comes: it is published anew when something
-happens, bears actions that refer to what it showed a moment ago, and shows quotes and voice
-messages as Discord does. It reaches into simcord's private parts, as ``bot.demo.shim`` does.
+happens, bears actions that refer to what it showed a moment ago, and shows quotes, pictures and
+voice messages as Discord does. It reaches into simcord's private parts, as ``bot.demo.shim`` does.
 """
 
 from __future__ import annotations
@@ -13,13 +13,22 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
+from aiohttp import web
 from simcord.preview import Preview, _markdown
+from simcord.preview._server import PreviewServer
 
 from bot.demo.world import World
 
 _PUBLISH_EVERY_S: Final = 0.1
 _AFTER_QUOTE: Final = re.compile(r"^( {0,3}>.*\n)(?=[^>\n])", re.MULTILINE)
 _expand_quotes: Final = _markdown._discord_multiline_quotes
+_RULES: Final = """
+.attachment-image { max-width: min(550px, 100%); max-height: 350px; }
+:has(> .message-components ~ .message-attachments) { display: flex; flex-direction: column; }
+.message-components:has(~ .message-attachments) { order: 1; }
+.message-components ~ .message-attachments ~ * { order: 2; }
+"""
+"""Buttons stand below files, and files are shown no larger than Discord's own client does."""
 
 
 class LivePreview(Preview):
@@ -40,6 +49,7 @@ class LivePreview(Preview):
             assets=world.faces,
             port=port,
         )
+        self._server = _Server(self, port)
         self._world = world
         self._publishing: asyncio.Task[None] | None = None
 
@@ -89,6 +99,14 @@ class LivePreview(Preview):
         if loudest := max(record.waveform, default=0):
             record.waveform = tuple(100 * part // loudest for part in record.waveform)
         return prepared
+
+
+class _Server(PreviewServer):
+    async def _static(self, request: web.Request) -> web.Response:
+        response: web.Response = await super()._static(request)
+        if request.path == "/preview.css":
+            response.text = f"{response.text}{_RULES}"
+        return response
 
 
 def _end_quotes(text: str) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from tests.fake_pictures import picture
+
+PICTURE_PX = 600
+
 
 class PlainBot(commands.AutoShardedBot):
-    """Counts, can be stopped, answers files, and has one message command."""
+    """Counts, can be stopped, shows a picture, answers files, and has one message command."""
 
     def __init__(self) -> None:
         super().__init__("!", intents=discord.Intents.all())
@@ -19,6 +24,7 @@ class PlainBot(commands.AutoShardedBot):
     async def setup_hook(self) -> None:
         self.tree.add_command(count)
         self.tree.add_command(dawdle)
+        self.tree.add_command(show)
         self.tree.add_command(name_files)
         await self.tree.sync()
 
@@ -55,6 +61,12 @@ async def dawdle(interaction: discord.Interaction) -> None:
         await interaction.response.defer()
     except discord.NotFound as error:
         interaction.client.too_late.append(error)
+
+
+@app_commands.command(description="Show a picture with a button")
+async def show(interaction: discord.Interaction) -> None:
+    file = discord.File(io.BytesIO(picture("red", (PICTURE_PX, PICTURE_PX))), "red.png")
+    await interaction.response.send_message("A picture:", file=file, view=Stop())
 
 
 @app_commands.context_menu(name="Name files")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from bot.app import App
 from bot.demo.page import SidePage
 from bot.demo.preview import LivePreview
 from bot.demo.world import World
+from tests.demo.browser import CHROMIUM
+from tests.demo.browser import browser as started
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 SENTENCE = "The captain measured the height of the sun above the sea at noon."
 
 PATIENCE_MS = 240_000  # the first answer may wait until weights are converted
@@ -47,21 +45,17 @@ async def browser(live: tuple[App, World]) -> AsyncIterator[Browser]:
             key, value, guild_id=world.guild.id, user_id=world.member.id
         )
     preview = LivePreview(world)
-    async with preview, SidePage(world, preview) as page, async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update",
-                  "--disable-sync"],
-        )  # fmt: skip
-        context = await chromium.new_context(viewport={"width": 1280, "height": 860})
+    async with (
+        preview,
+        SidePage(world, preview) as page,
+        started(1280, 860) as context,
+    ):
         pages = [await context.new_page(), await context.new_page()]
         faults: list[str] = []
         for each, url in zip(pages, (preview.url, page.url), strict=True):
             each.on("pageerror", lambda error: faults.append(str(error)))
             await each.goto(url)
         yield Browser(*pages, faults)
-        await chromium.close()
 
 
 async def type_command(page: Page, command: str, first_option: str) -> None:
