@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class Run:
 
     path: Path
     modules: dict[str, torch.nn.Module]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | Both
     decay: float = 0.999
     averages: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     keeps: bool = True
@@ -155,14 +156,85 @@ class Run:
 
 def optimizer_for(modules: dict[str, Any], rate: float, weight_decay: float) -> Any:
     """Return AdamW over modules; biases, norms and tables of words are not decayed."""
-    import torch
-
     decayed: list[torch.nn.Parameter] = []
     free: list[torch.nn.Parameter] = []
     for module in modules.values():
         for name, parameter in module.named_parameters():
             plain = parameter.ndim < 2 or "embedding" in name
             (free if plain else decayed).append(parameter)
+    return _adamw(decayed, free, rate, weight_decay)
+
+
+def faster_optimizer_for(
+    modules: dict[str, Any], inner: Callable[[str], bool], rate: float, weight_decay: float
+) -> Any:
+    """Return Muon over the inner matrices and AdamW over the rest.
+
+    Args:
+        modules: What is trained, by name.
+        inner: Tells from a parameter's name whether its matrix lies within the model, not at the
+            edge where words, latents or names go in and out.
+        rate: The peak learning rate of both.
+        weight_decay: Of matrices.
+    """
+    import torch
+
+    matrices: list[torch.nn.Parameter] = []
+    decayed: list[torch.nn.Parameter] = []
+    free: list[torch.nn.Parameter] = []
+    for module_name, module in modules.items():
+        for name, parameter in module.named_parameters():
+            if parameter.ndim == 2 and inner(f"{module_name}.{name}"):
+                matrices.append(parameter)
+            else:
+                plain = parameter.ndim < 2 or "embedding" in name
+                (free if plain else decayed).append(parameter)
+    muon = torch.optim.Muon(
+        matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return Both(muon, _adamw(decayed, free, rate, weight_decay))
+
+
+class Both:
+    """Two optimizers that step together."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        """Take the parts."""
+        self._parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """All groups of the parts."""
+        return [group for part in self._parts for group in part.param_groups]
+
+    def step(self) -> None:
+        """Take a step with each."""
+        for part in self._parts:
+            part.step()
+
+    def zero_grad(self, *, set_to_none: bool) -> None:
+        """Forget the gradients."""
+        for part in self._parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what both need to go on."""
+        return [part.state_dict() for part in self._parts]
+
+    def load_state_dict(self, kept: list[dict[str, Any]]) -> None:
+        """Go on from what was kept."""
+        for part, state in zip(self._parts, kept, strict=True):
+            part.load_state_dict(state)
+
+
+def _adamw(
+    decayed: list[torch.nn.Parameter],
+    free: list[torch.nn.Parameter],
+    rate: float,
+    weight_decay: float,
+) -> Any:
+    import torch
+
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},

@@ -94,6 +94,9 @@ STANDING = tuple(kind for kind in Kind if kind not in FLYING)
 SIZES_PX = {Size.SMALL: (16, 18), Size.MIDDLE: (22, 25), Size.BIG: (29, 32)}
 """Longer side of a thing."""
 
+RASTER_PX = 8
+"""Of the picture model's scenes: a token of its transformer."""
+
 _HELD_OUT_OF = 10
 """One combination in this many never occurs in training."""
 
@@ -177,6 +180,36 @@ def scene_of(split: Split, number: int) -> Scene:
         scene = _any_scene(chance)
         if scene.held_out == (split is not Split.TRAIN):
             return scene
+
+
+def on_raster(scene: Scene) -> Scene:
+    """Return the scene with its things on a raster of ``RASTER_PX``, in sizes of whole cells.
+
+    A thing then looks the same to the transformer wherever it stands, so that a small one learns
+    its shape from few examples; nobody can tell from a picture.
+    """
+    things = [_on_raster(thing) for thing in scene.things]
+    if scene.relation is Relation.ABOVE:
+        upper, lower = things
+        lower = replace(lower, y=56.0)
+        things = [replace(upper, x=lower.x, y=min(upper.y, lower.y - lower.px)), lower]
+    return replace(scene, things=tuple(things))
+
+
+def _on_raster(thing: Thing) -> Thing:
+    px = RASTER_PX * {Size.SMALL: 2, Size.MIDDLE: 3, Size.BIG: 4}[thing.size]
+    return replace(
+        thing,
+        px=px,
+        x=_snapped(thing.x, px / 2, SIDE_PX - px / 2),
+        y=_snapped(thing.y, px + 1, SIDE_PX - 1),
+    )
+
+
+def _snapped(place: float, least: float, most: float) -> float:
+    """Return the nearest line of the raster between two bounds."""
+    lines = [line for line in range(0, SIDE_PX + 1, RASTER_PX) if least < line < most]
+    return float(min(lines, key=lambda line: abs(line - place)))
 
 
 def with_things_of(scene: Scene, other: Scene) -> Scene:
