@@ -23,7 +23,8 @@ _PUBLISH_EVERY_S: Final = 0.1
 _AFTER_QUOTE: Final = re.compile(r"^( {0,3}>.*\n)(?=[^>\n])", re.MULTILINE)
 _expand_quotes: Final = _markdown._discord_multiline_quotes
 _RULES: Final = """
-.attachment-image { max-width: min(550px, 100%); max-height: 350px; }
+img.attachment-image { max-width: min(550px, 100%); max-height: 350px; }
+video.media-player-native { max-height: 350px; }
 :has(> .message-components ~ .message-attachments) { display: flex; flex-direction: column; }
 .message-components:has(~ .message-attachments) { order: 1; }
 .message-components ~ .message-attachments ~ * { order: 2; }

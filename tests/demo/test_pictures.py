@@ -1,4 +1,4 @@
-"""Pictures on both pages of the demo, in a real browser."""
+"""Pictures and clips on the pages of the demo, in a real browser."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bot.demo.preview import LivePreview
 from bot.demo.world import World
 from tests.demo.browser import CHROMIUM, browser
 from tests.demo.plain_bot import PICTURE_PX
+from tests.demo.test_checks import sailing
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
@@ -46,3 +47,16 @@ async def test_the_page_beside_it_shows_the_picture(pages: tuple[Page, Page]) ->
     await expect(picture).to_have_js_property("naturalWidth", PICTURE_PX)
     button = await page.get_by_role("button", name="Stop").bounding_box()
     assert (await picture.bounding_box())["y"] < button["y"]
+
+
+async def test_a_clip_keeps_its_controls(pages: tuple[Page, Page], plain_world: World) -> None:
+    world, (page, _) = plain_world, pages
+    clip = [("clip.mp4", sailing(9, 2))]
+    await world.env.act(world.member.send(world.channel, "a clip", attachments=clip))
+    video = page.locator("video")
+    await expect(video).to_have_js_property("videoWidth", 64)
+    shown = await video.bounding_box()
+    play = await page.get_by_role("button", name="Play").bounding_box()
+    reply = await page.get_by_text("a clip [").last.bounding_box()
+    assert shown["height"] == pytest.approx(350)
+    assert shown["y"] + shown["height"] <= play["y"] < play["y"] + play["height"] <= reply["y"]
