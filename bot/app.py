@@ -192,7 +192,8 @@ def _engine(ground: _Ground) -> Engine:
         ),
         spool=spool,
         present=present,
-        start_worker=ground.instead.start_worker or local_workers(engine_settings, spool.folder),
+        start_worker=ground.instead.start_worker
+        or local_workers(engine_settings, spool.folder, log_format=ground.settings.log.format),
     )
 
 

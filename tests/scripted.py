@@ -17,6 +17,7 @@ word. The same backend runs in a process (``tests.scripted:resolve``) and inline
     !silent         end without a result
     !preview red    show a picture under way
     !unsafe 0.9     let the safety check say so of what comes out
+    !log careful    log a warning
     !charge 2500    say that a provider charges so many millionths of a dollar; ? is unknown
 
 Pictures and clips are real, small files, of the first colour that the prompt names; see
@@ -29,6 +30,7 @@ The same lines in ``spec.options["script"]`` come first in every job of a model,
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import time
@@ -101,6 +103,9 @@ class Script:
 
     def _do_think(self, value: str) -> Iterator[HandlerEvent]:
         yield TextDelta(value, "reasoning")
+
+    def _do_log(self, value: str) -> None:
+        logging.getLogger("library").warning("%s", value)
 
     def _do_notice(self, value: str) -> Iterator[HandlerEvent]:
         yield Notice(value)

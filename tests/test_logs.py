@@ -1,13 +1,15 @@
 """What a log line looks like, and who may write one."""
 
+import asyncio
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from bot.engine.job import new_job_id
-from bot.logs import set_up
+from bot.logs import about, set_up, set_up_worker
 from bot.settings import LogSettings
 
 
@@ -21,6 +23,7 @@ def restored() -> Iterator[None]:
     }
     yield
     root.handlers, root.level = handlers, level
+    logging.captureWarnings(False)
     for name, value in levels.items():
         logging.getLogger(name).setLevel(value)
 
@@ -62,3 +65,83 @@ def test_libraries_that_would_print_messages_stay_quiet(
     logging.getLogger("bot").debug("ours")
     assert "secret" not in (shown := capfd.readouterr().err)
     assert "ours" in shown
+
+
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+
+def test_a_line_has_the_fields_of_what_it_is_about(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up(LogSettings(format="json"))
+    with about(job_id=JOB, attempt=2, lane="cpu/0", guild_id=10):
+        logging.getLogger("bot").warning("a library complains")
+    logging.getLogger("bot").warning("nothing to do with it")
+    inside, outside = lines(capfd)
+    assert (inside["job_id"], inside["attempt"], inside["lane"], inside["guild_id"]) == (
+        JOB,
+        2,
+        "cpu/0",
+        10,
+    )
+    assert set(outside) == {"time", "level", "logger", "message"}
+
+
+def test_a_job_that_is_named_counts_more_than_the_one_that_is_at_work(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_up(LogSettings(format="json"))
+    other = new_job_id()
+    with about(job_id=JOB, model="fake-text"):
+        logging.getLogger("bot").info("job %s made room", other)
+    [line] = lines(capfd)
+    assert line["job_id"] == other
+    assert "model" not in line
+
+
+async def test_jobs_that_run_side_by_side_keep_their_own_fields(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_up(LogSettings(format="json"))
+
+    async def work(job_id: str) -> None:
+        with about(job_id=job_id):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                logging.getLogger("bot").info("%s", job_id)
+
+    ids = [new_job_id() for _ in range(3)]
+    await asyncio.gather(*map(work, ids))
+    shown = lines(capfd)
+    assert len(shown) == 9
+    assert all(line["job_id"] == line["message"] for line in shown)
+
+
+def test_a_person_reads_the_job_once(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up(LogSettings())
+    with about(job_id=JOB, lane="cpu/0"):
+        logging.getLogger("bot").warning("a library complains")
+        logging.getLogger("bot").warning("job %s is late", JOB)
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.endswith(f"a library complains [job {JOB}]")
+    assert second.endswith(f"job {JOB} is late")
+
+
+def test_a_worker_names_itself_and_tells_no_news(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up_worker("text", lane="cpu/1", pid=77)
+    logging.getLogger("library").info("news")
+    with about(job_id=JOB):
+        logging.getLogger("library").warning("careful")
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"WARNING library: careful [worker cpu/1, job {JOB}]")
+
+
+def test_what_libraries_warn_of_is_a_line_too(capfd: pytest.CaptureFixture[str]) -> None:
+    set_up_worker("json", lane="cpu/1", pid=77)
+    with about(job_id=JOB), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)  # this block has put the original back
+        warnings.warn("that is slow", UserWarning, stacklevel=1)
+    [line] = lines(capfd)
+    assert "that is slow" in str(line["message"])
+    assert (line["logger"], line["worker"], line["job_id"]) == ("py.warnings", 77, JOB)

@@ -27,6 +27,8 @@ from bot.delivery.parts import (
 )
 from bot.delivery.sender import Sender
 from bot.delivery.throttle import EditThrottle
+from bot.engine.meter import SILENT, Meter
+from bot.logs import about
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Outbox:
         throttle: Ends live edits of an anchor before its final one.
         spool: Forgets the files of an answer once it is delivered.
         clock: Unix time in seconds.
+        meter: Is told what becomes of the answers.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class Outbox:
         spool: Discarder,
         *,
         clock: Callable[[], float] = time.time,
+        meter: Meter = SILENT,
     ) -> None:
         self._repository = repository
         self._sender = sender
         self._throttle = throttle
         self._spool = spool
         self._clock = clock
+        self._meter = meter
         self._started_at = clock()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -136,11 +141,12 @@ class Outbox:
     # ----------------------------------------------------------------------- what becomes of a job
 
     async def _deliver(self, job_id: str) -> None:
-        rows = await self._repository.pending(job_id)
-        payloads = await self._repository.payloads(job_id)
-        if rows and await self._settle(job_id, rows):
-            self._maybe_posted -= {row.id for row in rows}
-            self._spool.discard(spool_paths(map(load_part, payloads)))
+        with about(job_id=job_id):
+            rows = await self._repository.pending(job_id)
+            payloads = await self._repository.payloads(job_id)
+            if rows and await self._settle(job_id, rows):
+                self._maybe_posted -= {row.id for row in rows}
+                self._spool.discard(spool_paths(map(load_part, payloads)))
 
     async def _settle(self, job_id: str, rows: list[PendingPart]) -> bool:
         """Bring a job's parts to an end, and return whether that was reached."""
@@ -150,17 +156,19 @@ class Outbox:
             return await self._put_off(rows[0], fault)
         except DeliveryFault as fault:
             _log.warning("the answer of job %s has no way to its member: %s", job_id, fault)
-            await self._repository.mark_dropped(job_id)
+            await self._give_up(job_id)
         except Exception as error:  # noqa: BLE001 - one job's trouble is not the others'
             _log.exception("the delivery of job %s failed", job_id)
             return await self._put_off(rows[0], Transient(repr(error)))
+        else:
+            self._meter.delivered(self._clock() - rows[0].created_at)
         return True
 
     async def _put_off(self, row: PendingPart, fault: Transient) -> bool:
         """Try a job again later; return whether it was given up instead."""
         if self._clock() - row.created_at > GIVE_UP_S:
             _log.error("the answer of job %s is given up: %s", row.job_id, fault)
-            await self._repository.mark_dropped(row.job_id)
+            await self._give_up(row.job_id)
             return True
         wait_s = max(
             min(_FIRST_RETRY_S * 2.0 ** min(row.attempts, 16), _LONGEST_RETRY_S),
@@ -168,7 +176,12 @@ class Outbox:
         )
         _log.warning("job %s is delivered again in %.0f s: %s", row.job_id, wait_s, fault)
         await self._repository.mark_retry(row.job_id, self._clock() + wait_s)
+        self._meter.undelivered(given_up=False)
         return False
+
+    async def _give_up(self, job_id: str) -> None:
+        await self._repository.mark_dropped(job_id)
+        self._meter.undelivered(given_up=True)
 
     async def _send_all(self, rows: list[PendingPart]) -> None:
         for index, row in enumerate(rows):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bot.engine.feed import Feed
 from bot.engine.job import Job, JobState, Outcome
 from bot.engine.lane import JobReport, Lane, WorkerLost
+from bot.engine.meter import Meter
 from bot.engine.protocol import Cancel, JobCharged, JobEvent, JobFailed, JobStopped, Run
 from bot.settings import EngineSettings
 from models.contracts import Finished, Notice, Preview, Progress, Result, TextDelta
@@ -37,13 +38,17 @@ class Attempt:
         micro_usd: What a provider charges for this attempt so far; None is unknown.
     """
 
-    def __init__(self, job: Job, lane: Lane, feed: Feed, settings: EngineSettings) -> None:
+    def __init__(
+        self, job: Job, lane: Lane, feed: Feed, settings: EngineSettings, meter: Meter
+    ) -> None:
         self.job = job
         self.lane = lane
         self.stopping: HandlerError | None = None
         self.micro_usd: int | None = 0
         self._feed = feed
         self._settings = settings
+        self._meter = meter
+        self._heard_of = False
         self._due = 0.0
         self._run_began = 0.0
         self._inbox: asyncio.Queue[JobReport | _Stop] = asyncio.Queue()
@@ -111,6 +116,9 @@ class Attempt:
             except TimeoutError:
                 await self._overdue()
                 continue
+            if isinstance(message, JobEvent) and not self._heard_of:
+                self._heard_of = True
+                self._meter.first_event(self.job, self.run_s)
             match message:
                 case WorkerLost():
                     raise message

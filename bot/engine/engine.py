@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -29,11 +30,14 @@ from bot.engine.job import (
 )
 from bot.engine.journal import Journal, JournalUnavailable, insist
 from bot.engine.lane import WorkerLost
+from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
 from bot.engine.scheduler import Placement, Scheduler
 from bot.engine.spool import Spool, keep_swept
+from bot.logs import about
 from bot.settings import EngineSettings
 from models.catalog import Catalog
+from models.contracts import Modality
 from models.errors import (
     BackendError,
     HandlerError,
@@ -64,6 +68,7 @@ class Engine:
         spool: Files under way; swept of what nothing refers to.
         present: Turns an outcome into the parts of the answer, as JSON.
         start_worker: Makes the port of a lane by its name.
+        meter: Is told what happens.
     """
 
     def __init__(
@@ -76,15 +81,23 @@ class Engine:
         spool: Spool,
         present: Present,
         start_worker: Callable[[str], WorkerPort],
+        meter: Meter = SILENT,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._journal = journal
         self._spool = spool
         self._present = present
+        self._meter = meter
         self._durations = Durations()
         self._fleet = Fleet(
-            settings, weights, catalog.tools, self._durations, start_worker, self._dispatch
+            settings,
+            weights,
+            catalog.tools,
+            self._durations,
+            start_worker,
+            self._dispatch,
+            meter=meter,
         )
         self._scheduler = Scheduler(catalog, self._fleet.residency, self._durations)
         self._jobs: dict[str, Job] = {}
@@ -147,6 +160,7 @@ class Engine:
             return self._jobs.get(written.id, written)
         self._jobs[job.id] = job
         self._feeds.open(job.id)
+        self._meter.submitted(job)
         self._scheduler.queue.add(job)
         self._dispatch()
         return job
@@ -181,6 +195,15 @@ class Engine:
         """Return the place and expected wait of a job, None when it does not wait."""
         return self._scheduler.waits(time.time()).get(job_id)
 
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether new jobs are taken: not while it stops."""
+        return not self._draining
+
+    def counts(self) -> Counter[tuple[Modality, JobState]]:
+        """Return how many jobs there are that have not ended yet."""
+        return Counter((job.modality, job.state) for job in self._jobs.values())
+
     def active_count(self, user_id: int) -> int:
         """Return how many jobs of a member wait or run."""
         return sum(job.submission.requester.user_id == user_id for job in self._jobs.values())
@@ -208,11 +231,12 @@ class Engine:
         if self._draining:
             return
         now = time.time()
-        while placement := self._scheduler.next(now):
-            self._start_job(placement, now)
-        for job_id, waiting in self._scheduler.waits(now).items():
-            self._feeds[job_id].show_waiting(waiting)
-        self._fleet.plan_idle_unload()
+        with about():  # what starts here has nothing to do with the job that made room for it
+            while placement := self._scheduler.next(now):
+                self._start_job(placement, now)
+            for job_id, waiting in self._scheduler.waits(now).items():
+                self._feeds[job_id].show_waiting(waiting)
+            self._fleet.plan_idle_unload()
 
     def _start_job(self, placement: Placement, now: float) -> None:
         job, lane = placement.job, self._fleet.lane(placement.lane)
@@ -221,6 +245,7 @@ class Engine:
         job.attempt += 1
         job.lane = placement.lane.name
         lane.state.jobs[job.id] = job
+        self._meter.started(job)
         if job.attempt > 1:
             feed.publish(Restarted(job.attempt))
         loading = None
@@ -229,23 +254,24 @@ class Engine:
             self._fleet.reserve(placement, spec)
             loading = self._spawn(self._fleet.load(placement, spec))
             feed.publish(LoadingModel(spec.name, self._durations.load_s(spec)))
-        attempt = self._attempts[job.id] = Attempt(job, lane, feed, self._settings)
+        attempt = self._attempts[job.id] = Attempt(job, lane, feed, self._settings, self._meter)
         self._spawn(self._run(attempt, loading))
 
     async def _run(self, attempt: Attempt, loading: asyncio.Task[None] | None) -> None:
         """Take a job from its lane to its outcome, or back into the queue."""
         job = attempt.job
-        noted = self._spawn(insist(self._journal.started, job))
-        try:
-            outcome = await self._outcome(attempt, loading)
-        finally:
-            job.charge(attempt.micro_usd)
-            self._release(attempt)
-        await noted
-        if outcome is None:
-            await self._requeue(job)
-        else:
-            await self._finish(job, outcome)
+        with about(**job.log_fields):
+            noted = self._spawn(insist(self._journal.started, job))
+            try:
+                outcome = await self._outcome(attempt, loading)
+            finally:
+                job.charge(attempt.micro_usd)
+                self._release(attempt)
+            await noted
+            if outcome is None:
+                await self._requeue(job)
+            else:
+                await self._finish(job, outcome)
 
     async def _outcome(
         self, attempt: Attempt, loading: asyncio.Task[None] | None
@@ -262,6 +288,7 @@ class Engine:
             return attempt.failed_outcome(BackendError())
         if outcome.state is JobState.DONE:
             self._durations.ran(attempt.job, attempt.run_s)
+            self._meter.ran(attempt.job, attempt.run_s)
         return outcome
 
     def _after_loss(self, attempt: Attempt, lost: WorkerLost) -> Outcome | None:
@@ -315,6 +342,7 @@ class Engine:
         """Commit an outcome with its answer, then tell everybody."""
         job.state, job.finished_at = outcome.state, time.time()
         await insist(self._journal.finished, job, outcome, self._parts(job, outcome))
+        self._meter.ended(job, outcome)
         self._forget(job)
         previews = self._feeds[job.id].previews
         self._feeds.close(job.id, outcome)

@@ -15,10 +15,12 @@ import psutil
 from bot.engine.durations import Durations
 from bot.engine.lane import Lane
 from bot.engine.local import lane_names
+from bot.engine.meter import Meter
 from bot.engine.port import WorkerPort
 from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
+from bot.logs import about
 from bot.settings import EngineSettings
 from models.catalog import ModelSpec, Tool, Weights
 from models.weights import Places, placed
@@ -34,6 +36,7 @@ class Fleet:
         durations: Learns how long loads take.
         start_worker: Makes the port of a lane by its name.
         changed: Called when a lane may take a job again.
+        meter: Is told of loads and workers.
     """
 
     def __init__(
@@ -44,17 +47,22 @@ class Fleet:
         durations: Durations,
         start_worker: Callable[[str], WorkerPort],
         changed: Callable[[], None],
+        *,
+        meter: Meter,
     ) -> None:
         self._settings = settings
         self._weights = weights
         self._tools = tools
         self._durations = durations
         self._changed = changed
+        self._meter = meter
         budget_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
         limit_bytes = (settings.worker_memory_mb or budget_mb) << 20
         states = [LaneState(name) for name in lane_names(settings)]
         self.residency = Residency(states, budget_mb)
-        self._lanes = {state.name: Lane(state, start_worker, limit_bytes) for state in states}
+        self._lanes = {
+            state.name: Lane(state, start_worker, limit_bytes, meter) for state in states
+        }
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
@@ -78,22 +86,25 @@ class Fleet:
             HandlerError: It is not here, or does not load.
             WorkerLost: The worker died.
         """
-        lane, began = self.lane(placement.lane), time.time()
-        try:
-            await self._unload(placement.evictions or (), keep=placement.lane)
-            location = self._weights.locate(spec)
-            command = Load(placed(spec, self._weights, self._tools), location)
-            loaded = await lane.load(command, self._settings.load_deadline_s)
-            lane.state.residents[spec.id].slots = loaded.slots
-            self.residency.measured(lane.state, spec.id, loaded.rss_bytes)
-            placement.job.load_s = time.time() - began
-            self._durations.loaded(spec.id, placement.job.load_s)
-        except BaseException:
-            lane.state.residents.pop(spec.id, None)
-            raise
-        finally:
-            lane.state.changing = False
-            self._changed()
+        lane, job, began = self.lane(placement.lane), placement.job, time.time()
+        with about(**job.log_fields):
+            try:
+                await self._unload(placement.evictions or (), keep=placement.lane)
+                location = self._weights.locate(spec)
+                command = Load(placed(spec, self._weights, self._tools), location)
+                loaded = await lane.load(command, self._settings.load_deadline_s)
+                lane.state.residents[spec.id].slots = loaded.slots
+                self.residency.measured(lane.state, spec.id, loaded.rss_bytes)
+                job.load_s = time.time() - began
+                self._durations.loaded(spec.id, job.load_s)
+                self._meter.loaded(job, job.load_s, ok=True)
+            except BaseException:
+                lane.state.residents.pop(spec.id, None)
+                self._meter.loaded(job, time.time() - began, ok=False)
+                raise
+            finally:
+                lane.state.changing = False
+                self._changed()
 
     def plan_idle_unload(self) -> None:
         """Set the clock for the model that has been unused for the longest time."""

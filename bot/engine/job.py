@@ -124,6 +124,17 @@ class Job:
     def modality(self) -> Modality:
         return self.submission.request.modality
 
+    @property
+    def log_fields(self) -> dict[str, str | int]:
+        """What a log line about this job has as fields."""
+        fields: dict[str, str | int] = {"job_id": self.id, "model": self.submission.model_id}
+        if self.attempt:
+            fields |= {"attempt": self.attempt, "lane": self.lane}
+        return fields | {
+            "modality": self.modality.value,
+            "guild_id": self.submission.requester.guild_id,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -13,6 +13,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine
 
+from bot.engine.meter import Meter
 from bot.engine.port import WorkerGone, WorkerPort
 from bot.engine.protocol import (
     PROTOCOL_VERSION,
@@ -30,6 +31,7 @@ from bot.engine.protocol import (
     Unload,
 )
 from bot.engine.residency import LaneState
+from bot.logs import about
 from models.errors import DeadlineExceeded, HandlerError, OutOfMemory, error_of_kind
 
 _log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Lane:
         state: The ledger's view of this lane.
         start_worker: Makes the port of a lane by its name.
         memory_limit_bytes: A worker above it is ended.
+        meter: Is told of the worker's memory, and of its loss.
     """
 
     def __init__(
@@ -72,10 +75,12 @@ class Lane:
         state: LaneState,
         start_worker: Callable[[str], WorkerPort],
         memory_limit_bytes: int,
+        meter: Meter,
     ) -> None:
         self.state = state
         self._start_worker = start_worker
         self._memory_limit_bytes = memory_limit_bytes
+        self._meter = meter
         self._port: WorkerPort | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._replies: asyncio.Queue[Report | WorkerLost] = asyncio.Queue()
@@ -97,7 +102,7 @@ class Lane:
                     await self._start()
                 report = await self._ask(command)
         except TimeoutError:
-            await self.kill("a load missed its deadline")
+            await self.kill("a load missed its deadline", cause=DeadlineExceeded())
             raise DeadlineExceeded(
                 f"{command.spec.name} took longer than {deadline_s:.0f} seconds to load."
             ) from None
@@ -187,12 +192,13 @@ class Lane:
 
     async def _read(self, port: WorkerPort) -> None:
         reason = "it closed its pipe"
-        try:
-            async for report in port.events():
-                self._sort(report)
-        except WorkerGone as gone:
-            reason = gone.reason
-        self._lost(reason)
+        with about(lane=self.state.name):
+            try:
+                async for report in port.events():
+                    self._sort(report)
+            except WorkerGone as gone:
+                reason = gone.reason
+            self._lost(reason)
 
     def _sort(self, report: Report) -> None:
         if isinstance(report, JobEvent | JobCharged | JobFailed | JobStopped):
@@ -209,10 +215,12 @@ class Lane:
         for model_id in self._loaded:
             self.state.residents.pop(model_id, None)
         self._loaded.clear()
+        self._meter.worker_memory(self.state.name, None)
         if self._dismissed:
             return
         lost = WorkerLost(reason, *self._ended_for)
         lost.jobs = frozenset(self.state.jobs)
+        self._meter.worker_lost(self.state.name, lost.cause.kind if lost.cause else "died")
         jobs = ", ".join(lost.jobs) or "no job"
         _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, reason)
         self._replies.put_nowait(lost)
@@ -220,11 +228,13 @@ class Lane:
             listener(lost)
 
     async def _watch_memory(self, port: WorkerPort) -> None:
-        while True:
-            await asyncio.sleep(_MEMORY_LOOK_S)
-            used = port.rss_bytes()
-            if used > self._memory_limit_bytes:
-                await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())
+        with about(lane=self.state.name):
+            while True:
+                await asyncio.sleep(_MEMORY_LOOK_S)
+                used = port.rss_bytes()
+                self._meter.worker_memory(self.state.name, used)
+                if used > self._memory_limit_bytes:
+                    await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())
 
 
 def _in_background(coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:

@@ -31,12 +31,22 @@ _NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
 
 class LocalPort:
-    """One worker process."""
+    """One worker process.
+
+    Args:
+        lane: ``device/number``.
+        spool: Folder of the spool.
+        threads: Threads of its libraries.
+        log_format: How its log lines look, ``text`` or ``json``.
+        resolver: What finds backends there, ``module:function``.
+    """
 
     def __init__(
-        self, spool: Path, *, device: str, threads: int, resolver: str = INSTALLED_BACKENDS
+        self, lane: str, spool: Path, *, threads: int, log_format: str, resolver: str
     ) -> None:
+        device = lane.partition("/")[0]
         self._arguments = ["--spool", str(spool), "--device", device, "--resolver", resolver]
+        self._arguments += ["--lane", lane, "--log-format", log_format]
         self._threads = threads
         self._process: asyncio.subprocess.Process | None = None
         self._memory: psutil.Process | None = None
@@ -113,14 +123,17 @@ class LocalPort:
 
 
 def local_workers(
-    settings: EngineSettings, spool: Path, *, resolver: str = INSTALLED_BACKENDS
+    settings: EngineSettings,
+    spool: Path,
+    *,
+    log_format: str = "text",
+    resolver: str = INSTALLED_BACKENDS,
 ) -> Callable[[str], LocalPort]:
     """Return what starts the worker of a lane; see ``lane_names`` for their names."""
     threads = settings.threads or max(1, ((os.cpu_count() or 2) - 1) // settings.lanes)
 
     def start_worker(lane: str) -> LocalPort:
-        device = lane.partition("/")[0]
-        return LocalPort(spool, device=device, threads=threads, resolver=resolver)
+        return LocalPort(lane, spool, threads=threads, log_format=log_format, resolver=resolver)
 
     return start_worker
 

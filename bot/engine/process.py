@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import ctypes
 import importlib
-import logging
 import os
 import queue
 import signal
@@ -27,6 +26,7 @@ from bot.engine import protocol
 from bot.engine.protocol import Cancel, Command, Ready, Report, Shutdown
 from bot.engine.spool import Spool
 from bot.engine.worker import ResolveBackend, Worker
+from bot.logs import set_up_worker
 
 NICENESS = 10
 _PR_SET_PDEATHSIG = 1
@@ -103,6 +103,8 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="process id of the bot")
     parser.add_argument("--spool", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--lane", default="cpu/0", help="what the log calls this worker")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--resolver", required=True, help="module:function")
     options = parser.parse_args()
     _tie_to_parent(options.parent)
@@ -113,7 +115,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # What a library will change one day is for developers: tests make errors of it.
     warnings.simplefilter("ignore", FutureWarning)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(name)s: %(message)s")
+    set_up_worker(options.log_format, lane=options.lane, pid=os.getpid())
     pipe = Pipe(socket.socket(fileno=options.socket))
     memory = psutil.Process().memory_info
     worker = Worker(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from bot.engine import protocol
 from bot.engine.protocol import Cancel, Command, Load, Report, Run, Shutdown, Unload
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
+from bot.logs import about
 from models.catalog import ModelSpec, backend_entry_point
 from models.contracts import Finished, Handler, HandlerEvent, MediaInput, Stepper
 from models.errors import BackendError, HandlerError, ModelLoadFailed, OutOfMemory
@@ -65,6 +67,12 @@ class _Running:
     control: JobControl
     events: int = 0
     told_micro_usd: int | None = 0
+
+    @property
+    def about(self) -> AbstractContextManager[None]:
+        """Have what is logged in a block name this job."""
+        run = self.run
+        return about(job_id=run.job_id, attempt=run.attempt, model=run.model_id)
 
 
 @dataclass(slots=True)
@@ -115,11 +123,13 @@ class Worker:
     def step(self) -> None:
         """Advance every running job by one step."""
         for stepper in {id(r.stepper): r.stepper for r in self._jobs.values()}.values():
-            try:
-                events = list(stepper.step())
-            except Exception as error:  # noqa: BLE001 - a stepper that breaks ends its jobs
-                ids = [i for i, running in self._jobs.items() if running.stepper is stepper]
-                events = [(job_id, error) for job_id in ids]
+            mine = {i: running for i, running in self._jobs.items() if running.stepper is stepper}
+            first = next(iter(mine.values()))
+            with first.about if len(mine) == 1 else about(model=first.run.model_id):
+                try:
+                    events = list(stepper.step())
+                except Exception as error:  # noqa: BLE001 - a stepper that breaks ends its jobs
+                    events = [(job_id, error) for job_id in mine]
             for job_id, event in events:
                 self._happened(job_id, event)
         for running in self._jobs.values():
@@ -128,7 +138,8 @@ class Worker:
     def _load(self, command: Load) -> None:
         spec, began = command.spec, time.perf_counter()
         try:
-            loaded = self.resolve(spec.backend)(spec, command.location, self.device)
+            with about(model=spec.id):
+                loaded = self.resolve(spec.backend)(spec, command.location, self.device)
         except Exception as error:  # noqa: BLE001 - whatever a library raises while it loads
             told = _translated(error, ModelLoadFailed)
             detail = _detail(error)
@@ -140,9 +151,10 @@ class Worker:
 
     def _admit(self, run: Run) -> None:
         stepper, control = self._steppers[run.model_id], JobControl(self.spool)
-        self._jobs[run.job_id] = _Running(run, stepper, control)
+        running = self._jobs[run.job_id] = _Running(run, stepper, control)
         try:
-            stepper.admit(run.job_id, run.request, control)
+            with running.about:
+                stepper.admit(run.job_id, run.request, control)
         except Exception as error:  # noqa: BLE001 - it concerns this job alone
             self._happened(run.job_id, error)
 
@@ -151,7 +163,8 @@ class Worker:
         if running is None:
             return
         running.control.cancelled = True
-        running.stepper.cancel(job_id)
+        with running.about:
+            running.stepper.cancel(job_id)
         self._tell_charge(running)
         self.report(protocol.JobStopped(job_id, running.run.attempt))
 

@@ -196,6 +196,21 @@ async def test_the_event_loop_stays_free_while_a_worker_starts_and_computes(star
     assert longest < 0.5
 
 
+async def test_a_workers_lines_name_its_lane_its_process_and_the_job(tmp_path, capfd):
+    port = local_workers(EngineSettings(), tmp_path, log_format="json", resolver=RESOLVER)
+    ports = []
+    engine = fake_engine(lambda lane: ports.append(port(lane)) or ports[-1], tmp_path)
+    await engine.start()
+    job = await engine.submit(submission("!log careful\nfine"))
+    assert (await outcome_of(engine, job)).state is JobState.DONE
+    [pid] = [port.pid for port in ports]
+    await engine.close()
+    [line] = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (line["logger"], line["message"], line["level"]) == ("library", "careful", "warning")
+    assert (line["job_id"], line["attempt"], line["model"]) == (job.id, 1, "fake-text")
+    assert (line["lane"], line["worker"]) == ("cpu/0", pid)
+
+
 # --------------------------------------------------------------------------- the port alone
 
 
