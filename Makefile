@@ -70,6 +70,7 @@ train: $(VENV)/.models           ## make the embedded models from nothing but co
 	$(TRAIN) training.autoencoder
 	$(TRAIN) training.judge
 	$(TRAIN) training.pictures --workers 2
+	$(TRAIN) training.clips --workers 2
 	$(TRAIN) training.captioner
 	$(TRAIN) training.publish
 

@@ -45,6 +45,8 @@ class PipelineOptions(Options):
         distilled: The model was trained for its usual guidance, and takes no negative prompt.
         preview_s: Shortest time between two previews, in seconds.
         max_sequence_length: Tokens that the longest text encoder reads; None is the pipeline's.
+        enlarged: How many times smaller it draws than it is asked to; a resampler does the rest.
+        multiple_px: What the sides are multiples of, where more is asked than the parts need.
         knows: What a model of few words knows, for the sentence about words that it does not know;
             "" for models that read any word.
         min_pixels, max_pixels: Bounds of the size.
@@ -59,6 +61,8 @@ class PipelineOptions(Options):
     distilled: bool = False
     preview_s: float = Field(2.0, ge=0)
     max_sequence_length: int | None = Field(None, ge=1, le=4096)
+    enlarged: int = Field(1, ge=1, le=16)
+    multiple_px: int | None = Field(None, ge=8, le=4096)
     knows: str = ""
     min_pixels: int = Field(65_536, ge=64)
     max_pixels: int = Field(1_600_000, ge=64)

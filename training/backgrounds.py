@@ -47,6 +47,8 @@ _TINTS: dict[Time, tuple[Rgb, float]] = {
 }
 _OVERCAST_SHARE = {Weather.CLEAR: 0.0, Weather.CLOUDY: 0.35}
 _USUAL_OVERCAST = 0.7
+_RAIN_PX, _SNOW_PX = 128.0, 64.0
+"""How far they fall in a clip: a token of a transformer in each of 16 frames, and half of one."""
 
 
 def draw_background(image: Image.Image, scene: Scene, scale: int, moment: float) -> None:
@@ -80,11 +82,11 @@ def draw_weather(image: Image.Image, scene: Scene, scale: int, moment: float) ->
     draw = ImageDraw.Draw(image)
     chance = random.Random(scene.seed + 1)  # noqa: S311
     if scene.weather is Weather.RAIN:
-        for x, y in _falling(chance, 16, moment, speed=2.0):
+        for x, y in _falling(chance, 16, _RAIN_PX * moment):
             line = (x * scale, y * scale, (x - 2) * scale, (y + 6) * scale)
             draw.line(line, fill=(206, 222, 244), width=scale)
     elif scene.weather is Weather.SNOW:
-        for x, y in _falling(chance, 24, moment, speed=0.5):
+        for x, y in _falling(chance, 24, _SNOW_PX * moment):
             _disc(draw, (x, y), 1.1, (255, 255, 255), scale)
     elif scene.weather is Weather.FOG:
         veil = Image.new("RGB", image.size, _overcast(scene))
@@ -238,13 +240,11 @@ def _disc(
     draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill)
 
 
-def _falling(
-    chance: random.Random, count: int, moment: float, speed: float
-) -> list[tuple[float, float]]:
+def _falling(chance: random.Random, count: int, fallen_px: float) -> list[tuple[float, float]]:
     """Return where drops are; they come in again above when they have left below."""
     places = []
     for number in range(count):
         x = (number + chance.random()) * 66 / count
-        y = (chance.uniform(0, 70) + 70 * speed * moment) % 70 - 6
+        y = (chance.uniform(0, 70) + fallen_px) % 70 - 6
         places.append((x, y))
     return places

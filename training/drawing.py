@@ -48,11 +48,17 @@ class Drawing:
         return whole
 
 
-def draw(scene: Scene, moment: float = 0.0) -> Drawing:
-    """Draw a scene at a moment between 0 and 1; at 0 it is at rest."""
+def draw(scene: Scene, moment: float = 0.0, behind: float | None = None) -> Drawing:
+    """Draw a scene at a moment between 0 and 1; at 0 it is at rest.
+
+    Args:
+        scene: What to draw.
+        moment: When.
+        behind: When, for what lies behind the things; left out, at the same moment.
+    """
     size = (SIDE_PX * _SCALE, SIDE_PX * _SCALE)
     image = Image.new("RGB", size)
-    draw_background(image, scene, _SCALE, moment)
+    draw_background(image, scene, _SCALE, moment if behind is None else behind)
     masks = []
     for thing in sorted(scene.things, key=lambda thing: thing.y):
         mask = Image.new("L", size)

@@ -6,18 +6,23 @@ each step between two processes, which is quicker than two threads of one.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.autoencoder import new_autoencoder
 from training.captions import caption, told_by
-from training.latents import NONE, Latents, prepared
+from training.flow import (
+    Course,
+    Naming,
+    Noise,
+    finished_autoencoder,
+    in_turn,
+    reported,
+    told,
+    trained,
+    with_workers,
+)
+from training.latents import Latents, prepared
 from training.picture_model import (
     LAYERS,
     SIGMA_SHIFT,
@@ -27,7 +32,7 @@ from training.picture_model import (
     new_modules,
     pipeline_of,
 )
-from training.running import Run, optimizer_for, parser_for, rate_at
+from training.running import Run, faster_optimizer_for, parser_for
 from training.scenes import Scene, Split, scene_of
 from training.tokens import new_tokenizer
 
@@ -43,49 +48,14 @@ BATCH = 32
 
 PEAK_RATE = 1e-3
 DECAY_FROM = 0.75
-_UNTOLD = 0.1
 _NOISE_ALONE = 0.05
 """Sky and ground shine through nearly any noise, so they are learned from words only near the end
 of it: the common logit-normal choice of noise hardly ever gets there."""
 
-_UNKNOWN_WORD = 0.04
-_THING_WEIGHT = 3.0
-_NAMING_WEIGHT = 0.1
+_THING_WEIGHT = 7.0
 _NAMED_LAYER = LAYERS // 2
 _MEASURED = 96
 _MEASURE_EVERY = 1000
-
-
-class Naming:
-    """Asks the transformer's middle to say what will be where.
-
-    Two linear layers, which the finished model leaves out, name the thing and the colour of each
-    token. It learns what words mean several times sooner than from the noise alone.
-    """
-
-    def __init__(self, transformer: Any) -> None:
-        """Listen to the middle layer."""
-        import torch
-
-        self.heads = torch.nn.Linear(WIDTH, 2 * (NONE + 1))
-        self._middle: torch.Tensor | None = None
-        transformer.transformer_blocks[_NAMED_LAYER].register_forward_hook(self._keep)
-
-    def loss(self, kinds: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
-        """Return how wrong the names are, of the batch that went through last."""
-        from torch.nn.functional import cross_entropy
-
-        assert self._middle is not None
-        kind, colour = self.heads(self._middle).float().split(NONE + 1, dim=-1)
-        there = kinds.flatten(1).long()
-        seen = there != NONE
-        wrong = cross_entropy(kind.flatten(0, 1), there.flatten())
-        if seen.any():
-            wrong = wrong + cross_entropy(colour[seen], colours.flatten(1).long()[seen])
-        return wrong
-
-    def _keep(self, _block: Any, _given: Any, made: Any) -> None:
-        self._middle = made[1]
 
 
 class Examples:
@@ -117,16 +87,9 @@ class Examples:
         }
 
     def _told(self, number: int, chance: random.Random) -> str:
-        if chance.random() < _UNTOLD:
-            return ""
         if number not in self._scenes:
             self._scenes[number] = scene_of(Split.TRAIN, number)
-        text = caption(self._scenes[number], chance)
-        if chance.random() < _UNKNOWN_WORD:  # a word it does not know should change nothing
-            told = text.split()
-            told.insert(chance.randint(0, len(told)), "?unknown?")
-            text = " ".join(told)
-        return text
+        return told(lambda: caption(self._scenes[number], chance), chance)
 
 
 def ids_of(tokenizer: Any, texts: list[str]) -> torch.Tensor:
@@ -143,25 +106,22 @@ def ids_of(tokenizer: Any, texts: list[str]) -> torch.Tensor:
 
 def loss_of(modules: dict[str, Any], naming: Naming, batch: dict[str, Any]) -> tuple[Any, Any]:
     """Return the loss of the flow, and that of the names."""
-    import torch
-
-    chance = torch.Generator().manual_seed(int(batch["seed"]))
     clean = batch["latents"]
-    noise = torch.randn(clean.shape, generator=chance)
-    even = torch.rand(len(clean), generator=chance)
-    even[torch.rand(len(clean), generator=chance) < _NOISE_ALONE] = 1.0
-    sigma = SIGMA_SHIFT * even / (1 + (SIGMA_SHIFT - 1) * even)
-    part = sigma.view(-1, 1, 1, 1)
+    noise = Noise.of(clean, int(batch["seed"]), SIGMA_SHIFT, _NOISE_ALONE)
     words, pooled = encoded(modules, batch["ids"])
     flow = modules["transformer"](
-        hidden_states=(1 - part) * clean + part * noise,
+        hidden_states=noise.over(clean),
         encoder_hidden_states=words,
         pooled_projections=pooled,
-        timestep=sigma * 1000,
+        timestep=noise.sigma * 1000,
     ).sample.float()
     weight = 1 + _THING_WEIGHT * batch["masks"].unsqueeze(1)
-    wrong = ((flow - (noise - clean)).pow(2) * weight).mean() / weight.mean()
-    return wrong, naming.loss(batch["kinds"], batch["colours"])
+    return noise.loss(flow, clean, weight), naming.loss(batch["kinds"], batch["colours"])
+
+
+def naming_of(transformer: Any) -> Naming:
+    """Return what asks the middle of the transformer for names."""
+    return Naming(transformer.transformer_blocks[_NAMED_LAYER], WIDTH, lambda made: made[1])
 
 
 # --------------------------------------------------------------------------- training
@@ -171,48 +131,11 @@ def train(
     run: Run, modules: dict[str, Any], naming: Naming, examples: Examples, steps: int
 ) -> Iterator[dict[str, float]]:
     """Train until so many steps are done; the losses come out after each."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    while run.step < steps:
-        batch = examples.batch(run.step)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            flow, names = loss_of(modules, naming, batch)
-            (flow + _NAMING_WEIGHT * names).backward()
-        _share_gradients(run)
-        run.stepped(rate_at(run.step, steps, PEAK_RATE, hold=DECAY_FROM))
-        yield {"flow": float(flow.detach()), "names": float(names.detach())}
+    def losses_at(step: int) -> tuple[Any, Any]:
+        return loss_of(modules, naming, examples.batch(step))
 
-
-def _share_gradients(run: Run) -> None:
-    """Take the mean of the workers' gradients."""
-    import torch
-    from torch import distributed
-
-    if not distributed.is_initialized():
-        return
-    gradients = [p.grad for m in run.modules.values() for p in m.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
-
-
-def finished_autoencoder(folder: Path) -> Any:
-    """Return the trained autoencoder.
-
-    Raises:
-        SystemExit: It has not been trained.
-    """
-    import torch
-
-    path = folder / "autoencoder.pt"
-    if not path.exists():
-        raise SystemExit("Train the autoencoder first: python -m training.autoencoder")
-    vae = new_autoencoder().to(memory_format=torch.channels_last).eval()
-    vae.load_state_dict(torch.load(path, weights_only=True)["averages"]["vae"])
-    return vae
+    return trained(run, losses_at, Course(steps, PEAK_RATE, DECAY_FROM))
 
 
 def drawn_pictures(
@@ -240,42 +163,24 @@ def drawn_pictures(
     return images
 
 
-def _worker(number: int, options: argparse.Namespace, port: int) -> None:
-    import torch
-    from torch import distributed
-
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "127.0.0.1", str(port)
-    torch.set_num_threads(options.threads)
-    if options.workers > 1:
-        distributed.init_process_group("gloo", rank=number, world_size=options.workers)
-    torch.manual_seed(0)
+def _work(number: int, options: argparse.Namespace) -> None:
     vae = finished_autoencoder(options.folder)
-    latents = prepared(options.folder / "latents.pt", vae, SCENES)
+    path = options.folder / "latents.pt"
+    latents = in_turn(number, lambda: prepared(path, vae, SCENES))
     modules = new_modules()
-    naming = Naming(modules["transformer"])
-    trained = modules | {"naming": naming.heads}
-    run = Run(options.folder / "pictures.pt", trained, optimizer_for(trained, PEAK_RATE, 0.01))
+    naming = naming_of(modules["transformer"])
+    all_modules = modules | {"naming": naming.heads}
+    optimizer = faster_optimizer_for(all_modules, _is_inner, PEAK_RATE, 0.01)
+    run = Run(options.folder / "pictures.pt", all_modules, optimizer)
     run.keeps = number == 0
     for block in modules["transformer"].transformer_blocks if options.compiled else ():
         block.compile()
-    _report(
-        run, train(run, modules, naming, Examples(latents, number), options.steps), vae, latents
-    )
-    run.save()
+    losses = train(run, modules, naming, Examples(latents, number), options.steps)
+    reported(run, losses, _MEASURE_EVERY, lambda: measured(run, vae, latents))
 
 
-def _report(run: Run, losses: Iterator[dict[str, float]], vae: Any, latents: Latents) -> None:
-    """Run the training, and keep its figures."""
-    sums: dict[str, float] = {}
-    for loss in losses:
-        for name, value in loss.items():
-            sums[name] = sums.get(name, 0.0) + value / 50
-        if run.step % 50 == 0:
-            run.log(**sums)
-            sums = {}
-        if run.step % _MEASURE_EVERY == 0 and run.keeps:
-            run.log(**measured(run, vae, latents))
-            run.restart_clock()
+def _is_inner(name: str) -> bool:
+    return ".transformer_blocks." in name or ".encoder.layers." in name
 
 
 def measured(run: Run, vae: Any, latents: Latents, count: int = _MEASURED) -> dict[str, float]:
@@ -313,21 +218,7 @@ def _contact_sheet(images: list[Any], columns: int = 8) -> Any:
 
 def main() -> None:
     """Train, or go on."""
-    import torch
-
-    parser = parser_for("Train the picture model.", STEPS)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--compiled", action="store_true", help="quicker after two minutes")
-    options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    if options.workers == 1:
-        _worker(0, options, port)
-    else:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes the workers with it
-        arguments = (options, port)
-        torch.multiprocessing.spawn(_worker, arguments, nprocs=options.workers, daemon=True)
+    with_workers(parser_for("Train the picture model.", STEPS), _work)
 
 
 if __name__ == "__main__":

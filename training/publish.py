@@ -9,10 +9,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training import clip_model, clips
 from training.caption_model import save_captioner
+from training.clip_latents import prepared_clips
+from training.flow import finished_autoencoder
 from training.latents import prepared
 from training.picture_model import new_modules, save_pipeline
-from training.pictures import SCENES, finished_autoencoder
+from training.pictures import SCENES
 from training.running import DATA
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 EMBEDDED = Path("models/embedded")
 PICTURES = "drawings"
 CAPTIONS = "drawings-captioner"
+CLIPS = "drawings-in-motion"
 JUDGE = Path("training/weights/judge.safetensors")
 
 
@@ -39,11 +43,29 @@ def publish_pictures(folder: Path, target: Path) -> None:
 
 
 def publish_captions(folder: Path, target: Path) -> None:
-    """Write the captioner of the last checkpoint, in half precision."""
+    """Write the captioner of the last checkpoint, in half precision.
+
+    Its rate has fallen to almost nothing by then, so that the average of the weights lags behind
+    them: left and right it told apart less often.
+    """
     import torch
 
-    kept = torch.load(folder / "captioner.pt", weights_only=True)["averages"]
+    kept = torch.load(folder / "captioner.pt", weights_only=True)["modules"]
     save_captioner(target, kept["captioner"])
+
+
+def publish_clips(folder: Path, target: Path) -> None:
+    """Write the clip model of the last checkpoint, in half precision."""
+    import torch
+
+    vae = finished_autoencoder(folder)
+    latents = prepared_clips(folder / "clips-latents.pt", vae, clips.CLIPS)
+    vae.register_to_config(scaling_factor=latents.scale)
+    kept = torch.load(folder / "clips.pt", weights_only=True)["averages"]
+    modules = clip_model.new_modules()
+    for name, module in modules.items():
+        module.load_state_dict(kept[name])
+    clip_model.save_pipeline(target, modules, vae)
 
 
 def publish_judge(folder: Path, target: Path) -> None:
@@ -64,12 +86,14 @@ def main() -> None:
     """Write what there is."""
     parser = argparse.ArgumentParser(description="Write the finished models.")
     parser.add_argument("--folder", type=Path, default=DATA, help="where the runs are kept")
-    parser.add_argument("--only", choices=("pictures", "captions", "judge"))
+    parser.add_argument("--only", choices=("pictures", "captions", "clips", "judge"))
     options = parser.parse_args()
     if options.only in (None, "pictures"):
         publish_pictures(options.folder, EMBEDDED / PICTURES)
     if options.only in (None, "captions"):
         publish_captions(options.folder, EMBEDDED / CAPTIONS)
+    if options.only in (None, "clips"):
+        publish_clips(options.folder, EMBEDDED / CLIPS)
     if options.only in (None, "judge"):
         publish_judge(options.folder, JUDGE)
 

@@ -5,6 +5,7 @@ This module owns how captions become numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from training.captions import vocabulary
@@ -16,11 +17,15 @@ PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
 _MARKS = (PAD, UNKNOWN, BEGIN, END)
 
 
-def new_tokenizer(*, begin: bool = True) -> Any:
+def new_tokenizer(
+    *, begin: bool = True, words: Sequence[str] | None = None, longest: int = MAX_TOKENS
+) -> Any:
     """Return the tokenizer. Case, commas and full stops make no difference to it.
 
     Args:
         begin: Whether it marks the beginning, as CLIP's do and T5's do not.
+        words: What it knows, in the order of their numbers; those of pictures, if left out.
+        longest: Tokens that are read, with the marks.
     """
     from tokenizers import Regex, Tokenizer, normalizers
     from tokenizers.models import WordLevel
@@ -28,7 +33,7 @@ def new_tokenizer(*, begin: bool = True) -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    listed = [*_MARKS, *(word for word in vocabulary() if word.isalpha())]
+    listed = [*_MARKS, *(word for word in words or vocabulary() if word.isalpha())]
     numbers = {word: number for number, word in enumerate(listed)}
     inner = Tokenizer(WordLevel(numbers, unk_token=UNKNOWN))
     inner.normalizer = normalizers.Sequence(
@@ -49,6 +54,6 @@ def new_tokenizer(*, begin: bool = True) -> Any:
         unk_token=UNKNOWN,
         bos_token=BEGIN,
         eos_token=END,
-        model_max_length=MAX_TOKENS,
+        model_max_length=longest,
         clean_up_tokenization_spaces=False,
     )

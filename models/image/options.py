@@ -17,13 +17,9 @@ class DiffusionOptions(PipelineOptions):
 
     Attributes:
         side_px: Side of the square that the model draws best.
-        enlarged: How many times smaller it draws than it is asked to; a resampler does the rest.
-        multiple_px: What the sides are multiples of, where more is asked than the parts need.
     """
 
     side_px: int = Field(1024, ge=16, le=4096)
-    enlarged: int = Field(1, ge=1, le=16)
-    multiple_px: int | None = Field(None, ge=8, le=4096)
 
 
 class HostedImageOptions(Options):

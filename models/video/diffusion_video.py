@@ -106,6 +106,7 @@ class DiffusionVideoHandler:
         yield from (Notice(sentence) for sentence in plan.notices)
         yield from self._pipeline.unread(request.prompt, "prompt", name)
         yield from self._pipeline.unread(plan.still.negative_prompt, "negative prompt", name)
+        yield from self._pipeline.strange(f"{request.prompt} {plan.still.negative_prompt}")
         job.start = yield from start_from(
             request.first_frame, control, self._safety, request.blocked_from
         )

@@ -41,6 +41,7 @@ _LAYOUTS: Final[dict[str, Frame]] = {
     "AnimateDiffPipeline": _channels_first,
     "CogVideoXPipeline": _frames_first,
     "CogVideoXImageToVideoPipeline": _frames_first,
+    "LattePipeline": _channels_first,
     "LTXPipeline": _packed,
     "LTXImageToVideoPipeline": _packed,
     "WanPipeline": _channels_first,

@@ -16,11 +16,13 @@ class ClipOptions(PipelineOptions):
     Attributes:
         fps: Frames a second that the model was trained on.
         min_frames, max_frames: Bounds of the length.
+        side_px: Side of the square that is made where nobody says a size; None makes it wide.
     """
 
     fps: float = Field(16.0, ge=1, le=60)
     min_frames: int = Field(5, ge=1)
     max_frames: int = Field(81, ge=1, le=1000)
+    side_px: int | None = Field(None, ge=16, le=4096)
     min_pixels: int = Field(65_536, ge=64)
     max_pixels: int = Field(832 * 480, ge=64)
 

@@ -1,4 +1,4 @@
-"""A text-to-video pipeline of diffusers in memory: Wan, LTX, CogVideoX, AnimateDiff, kin.
+"""A text-to-video pipeline of diffusers in memory: Wan, LTX, CogVideoX, AnimateDiff, Latte, kin.
 
 This module owns what such a pipeline can do, and how it is called. It knows nothing of requests.
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _FALLBACK_STEPS = 50
 _FALLBACK_GUIDANCE = 5.0
+_LENGTHS: Final = frozenset({"num_frames", "video_length"})
+"""How pipelines call the number of frames."""
 
 _FROM_PICTURE: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "LTXPipeline": ("LTXImageToVideoPipeline", lambda _: True),
@@ -47,7 +49,8 @@ class ClipPipeline(DiffusersPipeline):
         """
         with translated(ModelLoadFailed):
             super().__init__(folder, device, options)
-            if not {"prompt", "num_frames"} <= parameters_of(self._pipe).keys():
+            accepted = parameters_of(self._pipe).keys()
+            if "prompt" not in accepted or not accepted & _LENGTHS:
                 raise ModelLoadFailed("This model makes no clips from words. Tell the owner.")
             self._pipe.vae.to(device)
             self.colours = ClipColours.fit(self._pipe, _latent_px(self._pipe))
@@ -64,15 +67,17 @@ class ClipPipeline(DiffusersPipeline):
 
         wished: dict[str, Any] = {
             "prompt": prompt,
-            "negative_prompt": plan.still.negative_prompt or None,
             "num_inference_steps": plan.still.num_inference_steps,
             "guidance_scale": plan.still.guidance_scale,
-            "width": plan.still.width_px,
-            "height": plan.still.height_px,
-            "num_frames": plan.frames,
+            "width": plan.still.width_px // self._options.enlarged,
+            "height": plan.still.height_px // self._options.enlarged,
+            **dict.fromkeys(_LENGTHS, plan.frames),
             "frame_rate": plan.fps,
             "output_type": "np",
+            "clean_caption": False,  # it would need libraries that this machine may lack
         }
+        if plan.still.negative_prompt:
+            wished["negative_prompt"] = plan.still.negative_prompt
         if self._options.max_sequence_length:
             wished["max_sequence_length"] = self._options.max_sequence_length
         pipe = self._pipe
@@ -82,7 +87,19 @@ class ClipPipeline(DiffusersPipeline):
         with translated(BackendError):
             made = self._call(pipe, seed, on_step, wished).frames[0]
             frames: NDArray[np.uint8] = np.rint(made * 255.0).clip(0, 255).astype(np.uint8)
-        return frames
+        return self._shown(frames, plan)
+
+    def _shown(self, frames: NDArray[np.uint8], plan: ClipPlan) -> NDArray[np.uint8]:
+        """Return small frames in the size that was asked for."""
+        import numpy as np
+        from PIL import Image
+
+        if self._options.enlarged == 1:
+            return frames
+        size = plan.still.width_px, plan.still.height_px
+        lanczos = Image.Resampling.LANCZOS
+        larger = (Image.fromarray(frame).resize(size, lanczos) for frame in frames)
+        return np.stack([np.asarray(frame) for frame in larger])
 
     def close(self) -> None:
         """Free the memory."""
@@ -111,7 +128,7 @@ def _abilities(pipe: Any, options: ClipOptions, from_picture: Any) -> ClipAbilit
     still = Abilities(
         num_inference_steps=int(default_of(accepted, "num_inference_steps") or _FALLBACK_STEPS),
         guidance_scale=float(default_of(accepted, "guidance_scale") or _FALLBACK_GUIDANCE),
-        multiple_px=_multiple(pipe, denoiser.config),
+        multiple_px=options.multiple_px or options.enlarged * _multiple(pipe, denoiser.config),
         takes_guidance=guided,
         takes_negative=guided and "negative_prompt" in accepted,
         takes_reference=False,

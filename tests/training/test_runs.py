@@ -44,7 +44,7 @@ class PictureRun:
     def __init__(self, folder: Path, latents: Latents) -> None:
         torch.manual_seed(0)
         self.modules = new_modules()
-        self.naming = pictures.Naming(self.modules["transformer"])
+        self.naming = pictures.naming_of(self.modules["transformer"])
         trained = self.modules | {"naming": self.naming.heads}
         self.run = Run(folder / "pictures.pt", trained, optimizer_for(trained, 1e-3, 0.01))
         self.examples = pictures.Examples(latents, 0)
