@@ -19,6 +19,7 @@ from bot.services.house_rules import FIRST_FRAME
 from bot.services.pictures import LIKENESS, starting_from
 from bot.services.sizes import fitted, size_of
 from bot.services.texts import is_blank
+from models.catalog import ModelSpec
 from models.contracts import Modality, VideoRequest, make_request
 from models.errors import EmptyInput, UnsupportedOption
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bot.client import Sextant
 
 _WIDTH_PX, _HEIGHT_PX = 832, 480
+_SECONDS = 4.0
 
 
 class Video(commands.Cog):
@@ -40,7 +42,7 @@ class Video(commands.Cog):
         interaction: discord.Interaction,
         prompt: app_commands.Range[str, 1, 4000],
         negative_prompt: app_commands.Range[str, 1, 4000] = "",
-        seconds: app_commands.Range[float, 0.5, 60.0] = 4.0,
+        seconds: app_commands.Range[float, 0.5, 60.0] | None = None,
         size: app_commands.Range[str, 3, 12] | None = None,
         seed: app_commands.Range[int, 0, 2**32 - 1] | None = None,
         first_frame: discord.Attachment | None = None,
@@ -69,12 +71,12 @@ class Video(commands.Cog):
             raise UnsupportedOption(f"{spec.name} can't repeat a clip: leave the seed out.")
         if start is not None and FIRST_FRAME not in spec.capabilities:
             raise UnsupportedOption(f"{spec.name} can't begin with a picture. Pick another model.")
-        width, height = _size(size, first_frame)
+        width, height = _size(spec, size, first_frame)
         request = make_request(
             VideoRequest,
             prompt=prompt,
             negative_prompt=negative_prompt,
-            seconds=seconds,
+            seconds=seconds or _usual_seconds(spec),
             width_px=width,
             height_px=height,
             seed=seed,
@@ -95,12 +97,20 @@ class Video(commands.Cog):
         return choices(model_options(self._services, Modality.VIDEO), current)
 
 
-def _size(size: str | None, like: discord.Attachment | None) -> tuple[int, int]:
+def _size(spec: ModelSpec, size: str | None, like: discord.Attachment | None) -> tuple[int, int]:
+    """Return the size to wish for; where nothing is said, a first frame gives the shape."""
     if size:
         return size_of(size)
     if like is not None and like.width and like.height:
         return fitted(like.width, like.height, _WIDTH_PX * _HEIGHT_PX)
-    return _WIDTH_PX, _HEIGHT_PX
+    side_px = int(spec.options.get("side_px", 0))
+    return (side_px, side_px) if side_px else (_WIDTH_PX, _HEIGHT_PX)
+
+
+def _usual_seconds(spec: ModelSpec) -> float:
+    """Return the length to wish for where nothing is said: less where a model makes no more."""
+    frames, fps = (float(spec.options.get(name, 0)) for name in ("max_frames", "fps"))
+    return min(_SECONDS, frames / fps) if frames and fps else _SECONDS
 
 
 async def setup(bot: Sextant) -> None:

@@ -16,6 +16,7 @@ def catalog() -> Catalog:
         fake_model("fake-text"),
         fake_model("plain-camera", "video"),
         fake_model("camera", "video", capabilities={"seed", "first_frame"}),
+        fake_model("small-camera", "video", options={"side_px": 512, "fps": 8, "max_frames": 16}),
     )
 
 
@@ -39,6 +40,17 @@ async def test_words_become_a_clip_with_alt_text(world: World) -> None:
     assert recipe.request == VideoRequest(
         "a red door opens", seconds=2.0, width_px=320, height_px=240, seed=3
     )
+
+
+async def test_where_nothing_is_said_a_clip_is_as_its_model_makes_it(world: World) -> None:
+    for model, wished in (("camera", (4.0, 832, 480)), ("small-camera", (2.0, 512, 512))):
+        await film(world, model=model)
+        newest = (await world.services.recipes.of_member(world.member.id))[-1]
+        recipe = await world.services.recipes.load(newest.id)
+        assert recipe is not None
+        assert isinstance(recipe.request, VideoRequest)
+        request = recipe.request
+        assert (request.seconds, request.width_px, request.height_px) == wished
 
 
 async def test_a_first_frame_finds_a_model_that_takes_it(world: World) -> None:
