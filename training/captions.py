@@ -6,10 +6,10 @@ This module owns sentences. All that a caption says is in the scene; what it lea
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training import words
-from training.scenes import Relation, Scene, Size, Split, Thing, is_held_out
+from training.scenes import Relation, Scene, Split, Thing, is_held_out
 
 _SAID = {"time": 0.75, "ground": 0.75, "weather": 0.5, "clear": 0.08, "extra": 0.4}
 _TRIES = 60
@@ -53,7 +53,13 @@ def told_by(text: str, scene: Scene) -> Told:
 
 
 def full_caption(scene: Scene) -> str:
-    """Word all that there is, always in the same plain way: what the captioner learns to say."""
+    """Word all that there is, always in the same plain way: what the captioner learns to say.
+
+    Things that stand side by side are named from left to right. Were the order open, half of the
+    sentences could not be foreseen, and nobody learns from them which side is which.
+    """
+    if scene.relation is Relation.RIGHT:
+        scene = replace(scene, things=scene.things[::-1], relation=Relation.LEFT)
     if scene.things:
         text = _plain_things(scene)
         text += f" {words.GROUNDS[scene.ground][0]} {words.TIMES[scene.time][0]}"
@@ -165,9 +171,10 @@ def _things(scene: Scene, chance: random.Random) -> tuple[str, str]:
     way = chance.choices(("forward", "backward", "and"), (0.5, 0.3, 0.2))[0]
     if way == "backward":
         first, second, forward = second, first, backward
-    if way == "and":
+    if way == "and" and scene.relation is not Relation.ABOVE:  # they stand as one reads them
         joined = "and" if chance.random() < 0.7 else "next to"
-        joined = "and" if scene.relation is Relation.ABOVE else joined
+        if scene.relation is Relation.RIGHT:
+            first, second = second, first
         return f"{_thing(first, chance)} {joined} {_thing(second, chance)}", joined
     relation = chance.choice(forward)
     verb = " is" if chance.random() < 0.08 else ""
@@ -178,8 +185,6 @@ def _thing(thing: Thing, chance: random.Random) -> str:
     kind = chance.choice(words.KINDS[thing.kind])
     colour = chance.choice(words.COLOURS[thing.colour])
     size = chance.choice(words.SIZES[thing.size])
-    if thing.size is not Size.MIDDLE and chance.random() < 0.3:
-        size = ""
     if chance.random() < 0.06:
         return f"{_article(f'{size} {kind}'.strip())} that is {colour}"
     return _article(f"{size} {colour} {kind}".strip(), chance)
@@ -199,10 +204,5 @@ def _plain_things(scene: Scene) -> str:
     names = [plain(thing) for thing in scene.things]
     if len(names) == 1:
         return names[0]
-    way = {
-        Relation.LEFT: words.LEFT[1],
-        Relation.RIGHT: words.RIGHT[1],
-        Relation.ABOVE: words.ABOVE[0],
-    }
-    assert scene.relation is not None
-    return f"{names[0]} {way[scene.relation]} {names[1]}"
+    way = words.ABOVE[0] if scene.relation is Relation.ABOVE else words.LEFT[1]
+    return f"{names[0]} {way} {names[1]}"

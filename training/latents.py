@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.drawing import draw
-from training.scenes import Colour, Kind, Scene, Split, on_raster, scene_of
+from training.scenes import Colour, Kind, Scene, Split, composed, scene_of
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def _encoded(vae: Any, numbers: range) -> dict[str, torch.Tensor]:
     import numpy as np
     import torch
 
-    scenes = [on_raster(scene_of(Split.TRAIN, number)) for number in numbers]
+    scenes = [composed(scene_of(Split.TRAIN, number)) for number in numbers]
     drawings = [draw(scene) for scene in scenes]
     pixels = torch.from_numpy(np.stack([np.asarray(drawing.image) for drawing in drawings]))
     picture = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -97,6 +97,9 @@ SIZES_PX = {Size.SMALL: (16, 18), Size.MIDDLE: (22, 25), Size.BIG: (29, 32)}
 RASTER_PX = 8
 """Of the picture model's scenes: a token of its transformer."""
 
+_PLACES = (2.0 * RASTER_PX, 6.0 * RASTER_PX)
+_BIG_PLACES = (4.0 * RASTER_PX,)
+
 _HELD_OUT_OF = 10
 """One combination in this many never occurs in training."""
 
@@ -182,34 +185,26 @@ def scene_of(split: Split, number: int) -> Scene:
             return scene
 
 
-def on_raster(scene: Scene) -> Scene:
-    """Return the scene with its things on a raster of ``RASTER_PX``, in sizes of whole cells.
+def composed(scene: Scene) -> Scene:
+    """Return the scene as the picture model learns to draw it.
 
-    A thing then looks the same to the transformer wherever it stands, so that a small one learns
-    its shape from few examples; nobody can tell from a picture.
+    What no caption tells is settled, since a small model that has to guess it draws a bit of each
+    guess: things stand on one line or fly at one height, look to the middle of the picture, and
+    have the exact sizes and places of a raster, on which they look the same wherever they are.
     """
-    things = [_on_raster(thing) for thing in scene.things]
+    things = [_composed(thing) for thing in scene.things]
     if scene.relation is Relation.ABOVE:
         upper, lower = things
-        lower = replace(lower, y=56.0)
-        things = [replace(upper, x=lower.x, y=min(upper.y, lower.y - lower.px)), lower]
+        things = [replace(upper, x=lower.x, mirrored=lower.mirrored), lower]
     return replace(scene, things=tuple(things))
 
 
-def _on_raster(thing: Thing) -> Thing:
+def _composed(thing: Thing) -> Thing:
     px = RASTER_PX * {Size.SMALL: 2, Size.MIDDLE: 3, Size.BIG: 4}[thing.size]
-    return replace(
-        thing,
-        px=px,
-        x=_snapped(thing.x, px / 2, SIDE_PX - px / 2),
-        y=_snapped(thing.y, px + 1, SIDE_PX - 1),
-    )
-
-
-def _snapped(place: float, least: float, most: float) -> float:
-    """Return the nearest line of the raster between two bounds."""
-    lines = [line for line in range(0, SIDE_PX + 1, RASTER_PX) if least < line < most]
-    return float(min(lines, key=lambda line: abs(line - place)))
+    places = _BIG_PLACES if thing.size is Size.BIG else _PLACES
+    x = min(places, key=lambda place: abs(place - thing.x))
+    y = px + RASTER_PX if thing.kind in FLYING else SIDE_PX - RASTER_PX
+    return replace(thing, px=px, x=x, y=y, mirrored=x > SIDE_PX / 2)
 
 
 def with_things_of(scene: Scene, other: Scene) -> Scene:

@@ -16,9 +16,20 @@ from training.scenes import (
     Size,
     Split,
     Thing,
+    composed,
     scene_of,
 )
-from training.words import COLOURS, GROUND_NAMES, GROUNDS, KINDS, TIMES
+from training.words import (
+    ABOVE,
+    BELOW,
+    COLOURS,
+    GROUND_NAMES,
+    GROUNDS,
+    KINDS,
+    LEFT,
+    RIGHT,
+    TIMES,
+)
 
 SCENES = [scene_of(split, number) for split in Split for number in range(150)]
 PAIRS = [scene for scene in SCENES if scene.relation is not None]
@@ -50,6 +61,48 @@ def test_what_can_move_moves_where_it_looks(kind: Kind) -> None:
         if kind in GOING:
             ahead = boxes[2][0] - boxes[0][0]
             assert (ahead < -8) if mirrored else (ahead > 8)
+
+
+def test_a_composed_scene_says_the_same_and_leaves_nothing_to_guess() -> None:
+    places: dict[tuple[Size, bool], set[tuple[float, float, bool]]] = {}
+    for scene in SCENES:
+        told = composed(scene)
+        assert [(t.kind, t.colour, t.size) for t in told.things] == [
+            (t.kind, t.colour, t.size) for t in scene.things
+        ]
+        assert told.relation is scene.relation
+        for thing in told.things:
+            place = (thing.x, thing.y, thing.mirrored)
+            places.setdefault((thing.size, thing.kind in FLYING), set()).add(place)
+        if scene.relation is Relation.ABOVE:
+            upper, lower = draw(told).boxes
+            assert upper[3] <= lower[1] + 1
+            assert upper[0] < lower[2]
+            assert lower[0] < upper[2]
+        elif scene.relation is not None:
+            boxes = sorted(draw(told).boxes)
+            assert boxes[0][2] < boxes[1][0]
+    assert {size: len(found) for size, found in places.items()} == {
+        (size, flying): 1 if size is Size.BIG else 2 for size in Size for flying in (False, True)
+    }
+
+
+def test_things_joined_by_and_are_named_from_left_to_right() -> None:
+    joined = 0
+    for number, scene in enumerate(PAIRS):
+        text = caption(scene, random.Random(number)).lower()
+        if any(f" {way} " in text for way in (*LEFT, *RIGHT, *ABOVE, *BELOW)):
+            continue
+        joined += 1
+        assert scene.relation is not Relation.ABOVE
+        left, right = sorted(scene.things, key=lambda thing: thing.x)
+        if left.kind is not right.kind:
+            first, second = (
+                min(text.find(word) for word in KINDS[t.kind] if word in text)
+                for t in (left, right)
+            )
+            assert first < second
+    assert joined > 5
 
 
 def test_training_never_sees_a_held_out_combination() -> None:
