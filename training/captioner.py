@@ -28,10 +28,13 @@ from training.scenes import Split
 if TYPE_CHECKING:
     import torch
 
-STEPS = 5000
+STEPS = 6500
 PEAK_RATE = 1.5e-3
+_SECOND_RATE, _SECOND_FALL = 8e-4, 1500
+"""The rate falls once more in the last steps, from there."""
+
 MIXTURE = Mixture(scenes=22, strange=11, crowded=15)
-_CROWDED_UNTIL = 0.65
+_CROWDED_UNTIL = 0.5
 """After this share of the steps, other scenes take the place of the crowded ones."""
 
 
@@ -129,7 +132,7 @@ def started(options: Any) -> tuple[Run, dict[str, Any]]:
         "hints": new_hints(),
     }
     optimizer = optimizer_for(modules, PEAK_RATE, 2e-2)
-    return Run(options.folder / "captioner.pt", modules, optimizer), modules
+    return Run(options.folder / "captioner.pt", modules, optimizer, decay=0.997), modules
 
 
 def train(steps: int, run: Run, modules: dict[str, Any]) -> Iterator[tuple[float, float]]:
@@ -141,8 +144,15 @@ def train(steps: int, run: Run, modules: dict[str, Any]) -> Iterator[tuple[float
         given = lesson(Split.TRAIN, random.Random(run.step), mixture)  # noqa: S311
         words, hints = loss_of(modules["captioner"], modules["hints"], given)
         (words + hints).backward()
-        run.stepped(rate_at(run.step, steps, PEAK_RATE))
+        run.stepped(_rate_at(run.step, steps))
         yield float(words.detach()), float(hints.detach())
+
+
+def _rate_at(step: int, steps: int) -> float:
+    last = min(_SECOND_FALL, steps // 4)
+    if step < steps - last:
+        return rate_at(step, steps - last, PEAK_RATE)
+    return rate_at(step - (steps - last), last, _SECOND_RATE)
 
 
 if __name__ == "__main__":

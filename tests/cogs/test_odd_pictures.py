@@ -1,4 +1,4 @@
-"""/describe with the real OCR and files of every odd kind, as a member meets them."""
+"""/describe with the models that come along, and files of odd kinds, as a member meets them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bot.settings import Settings
 from models.catalog import Catalog
+from models.vision.image_text import load
 from models.weights import WeightStore
 from tests.cogs.test_real_pictures import RealStage
 from tests.conftest import Run, World
 from tests.fakes import FakeWeights
 from tests.models.image.test_pictures import layered, png_of_size, saved
+from training.claims import claims_of, same_relation, truth_of
+from training.drawing import draw
+from training.scenes import Split, scene_of
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Leave the models room, one after the other."""
+    roomier = settings.engine.model_copy(update={"memory_mb": 2000})
+    return settings.model_copy(update={"engine": roomier})
 
 
 @pytest.fixture
@@ -52,6 +63,17 @@ def turned() -> bytes:
 def animated() -> bytes:
     later = Image.new("RGB", (420, 90), "red")
     return saved(page(), "GIF", save_all=True, append_images=[later] * 199, duration=40)
+
+
+SIGN = ("Closed on Monday", "We open at nine")
+
+
+def sign() -> bytes:
+    image = Image.new("RGB", (640, 360), (250, 250, 245))
+    pen = ImageDraw.Draw(image)
+    for number, line in enumerate(SIGN):
+        pen.text((40, 80 + 100 * number), line, (20, 20, 20), ImageFont.load_default(56))
+    return saved(image, "PNG")
 
 
 ODD = {
@@ -100,3 +122,31 @@ async def test_bad_files_get_one_sentence_and_leave_nothing(world: World) -> Non
         assert says in said, name
         assert len(said.splitlines()) == 1, said
     assert all(not message.attachments for message in world.messages())
+
+
+@pytest.mark.slow
+async def test_a_drawing_is_described_and_a_picture_of_another_kind_is_read(world: World) -> None:
+    spec = world.services.catalog.get("drawings-captioner")
+    location = world.services.weights.locate(spec)
+    load(spec, location, "cpu").close()  # its libraries take longer to import than anybody waits
+    scene = scene_of(Split.DEV, 0)
+    drawing = draw(scene).image.resize((512, 512), Image.Resampling.LANCZOS)
+    result = await world.member.slash(
+        world.channel, "describe", picture=("drawing.png", saved(drawing, "PNG"))
+    )
+    said = str(result.response.content)
+    assert said.startswith("👁️ A ")
+    assert same_relation(claims_of(said), truth_of(scene)), said
+    [file] = world.messages()[-1].attachments
+    assert file.description
+    assert file.description in said
+
+    result = await world.member.slash(
+        world.channel, "describe", picture=("sign.png", sign()), task="alt_text"
+    )
+    read = "".join(f"\n> {line}" for line in SIGN)
+    assert str(result.response.content) == (
+        f"👁️ I do not know this kind of picture. The text in it:{read}\n"
+        "-# This model only knows simple drawings. The owner gets one for photos with "
+        "`python -m bot models pull smolvlm-256m`."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,13 @@ def test_the_captioner_learns_and_its_files_load(
     )
 
 
+def test_the_rate_falls_twice() -> None:
+    rates = [captioner._rate_at(step, captioner.STEPS) for step in range(captioner.STEPS)]
+    first, second = rates[:5000], rates[5000:]
+    assert max(first) == captioner.PEAK_RATE
+    assert max(first) > max(second) > 10 * max(first[-1], second[-1])
+
+
 def test_a_lesson_tells_the_truth_about_mirrored_pictures() -> None:
     given = lesson(Split.TRAIN, random.Random(5), Mixture(24, 3, 2))
     assert given.pixels.shape == (29, 3, 128, 128)
@@ -131,7 +139,12 @@ def test_training_never_sees_the_kinds_that_are_held_out(monkeypatch: pytest.Mon
 def test_a_full_caption_claims_what_is_in_the_scene() -> None:
     for number in range(300):
         scene = scene_of(Split.TRAIN, number)
-        assert claims_of(full_caption(scene)) == truth_of(scene)
+        said, true = claims_of(full_caption(scene)), truth_of(scene)
+        assert said.relation is not Relation.RIGHT
+        assert same_things(said, true)
+        assert same_relation(said, true)
+        apart = {"things": (), "relation": None}
+        assert replace(said, **apart) == replace(true, **apart)
 
 
 def test_other_wordings_of_things_are_read_too() -> None:
