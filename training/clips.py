@@ -208,7 +208,9 @@ def _work(number: int, options: argparse.Namespace) -> None:
 
 
 def _is_inner(name: str) -> bool:
-    return "transformer_blocks." in name or ".encoder.block." in name
+    tables = "scale_shift_table", "relative_attention_bias"
+    within = "transformer_blocks." in name or ".encoder.block." in name
+    return within and not any(table in name for table in tables)
 
 
 def main() -> None:
