@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bot.attachments import AttachmentService, Download, download
 from bot.client import Sextant
@@ -36,6 +37,7 @@ from bot.delivery.throttle import EditThrottle
 from bot.engine.engine import Engine
 from bot.engine.job import Job, Outcome
 from bot.engine.local import local_workers
+from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
 from bot.internet import PublicInternet
@@ -59,6 +61,9 @@ from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog
 from models.errors import UnsafePicture
 from models.weights import WeightStore
+
+if TYPE_CHECKING:
+    from bot.web.metrics import PrometheusMeter
 
 _DELIVERY_S = 10.0
 _LOOK_AGAIN_S = 0.1
@@ -99,6 +104,12 @@ class _Ground:
     spool: Spool
     internet: PublicInternet
     next_steps: NextSteps
+    metrics: PrometheusMeter | None
+
+    @property
+    def meter(self) -> Meter:
+        """What the engine and delivery tell of themselves."""
+        return self.metrics or SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,7 @@ async def open_app(
         sender, throttle = Sender(bot, ground.spool.folder), EditThrottle()
         stack.push_async_callback(throttle.close)
         rows = OutboxRepository(ground.database)
-        outbox = Outbox(rows, sender, throttle, ground.spool, clock=clock)
+        outbox = Outbox(rows, sender, throttle, ground.spool, clock=clock, meter=ground.meter)
         stack.push_async_callback(outbox.close)
         live = LiveViews(engine, sender, throttle, clock)
         stack.push_async_callback(live.close)
@@ -160,6 +171,8 @@ async def open_app(
         await services.budget.load()
         app = App(bot, services, outbox, live)
         bot.attach(services, partial(_begin, app, stack))
+        if ground.metrics is not None:
+            await _open_page(ground, ground.metrics, app, stack)
         yield app
 
 
@@ -177,7 +190,38 @@ def _lay_ground(settings: Settings, instead: Substitutes) -> _Ground:
         spool=Spool(settings.spool_dir),
         internet=instead.internet(),
         next_steps=NextSteps(NextStepRepository(database)),
+        metrics=_metrics(settings),
     )
+
+
+def _metrics(settings: Settings) -> PrometheusMeter | None:
+    """Return what measures; without a page nobody pays for the library."""
+    if not settings.web.port:
+        return None
+    from bot.web.metrics import PrometheusMeter
+
+    return PrometheusMeter()
+
+
+async def _open_page(
+    ground: _Ground, metrics: PrometheusMeter, app: App, stack: AsyncExitStack
+) -> None:
+    from bot.web.health import Watched
+    from bot.web.page import Page
+
+    bot, engine = app.bot, app.services.engine
+    watched = Watched(
+        gateway=bot.gateway_trouble,
+        latency_s=lambda: bot.latency,
+        takes_jobs=lambda: engine.takes_jobs,
+        jobs=engine.counts,
+        database=ground.database.ping,
+        backlog=app.services.outbox.backlog,
+        clock=ground.instead.clock,
+    )
+    page = Page(ground.settings.web, watched, metrics)
+    stack.push_async_callback(page.close)
+    await page.open()
 
 
 def _engine(ground: _Ground) -> Engine:
@@ -194,6 +238,7 @@ def _engine(ground: _Ground) -> Engine:
         present=present,
         start_worker=ground.instead.start_worker
         or local_workers(engine_settings, spool.folder, log_format=ground.settings.log.format),
+        meter=ground.meter,
     )
 
 

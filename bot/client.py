@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import pkgutil
 import sys
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,8 @@ from bot.views.pictures import PICTURE_BUTTONS
 from models.errors import HandlerError
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_LATENCY_S = 30.0
 
 
 class Sextant(commands.AutoShardedBot):
@@ -51,6 +54,7 @@ class Sextant(commands.AutoShardedBot):
             shard_count=shard_count,
         )
         self._begin: Callable[[], Awaitable[None]] | None = None
+        self._connected: set[int] = set()
 
     def attach(self, services: Services, begin: Callable[[], Awaitable[None]]) -> None:
         """Hand over what the cogs use, and what is to be started once they are loaded."""
@@ -65,6 +69,34 @@ class Sextant(commands.AutoShardedBot):
         await self._sync_commands()
         if self._begin is not None:
             await self._begin()
+
+    def gateway_trouble(self) -> str:
+        """Return why events of Discord do not arrive, empty while they do."""
+        if not self.is_ready():
+            return "it is not connected yet"
+        away = [
+            str(number)
+            for number, shard in self.shards.items()
+            if number not in self._connected or shard.is_closed()
+        ]
+        if away:
+            return f"shard {', '.join(away)} of {len(self.shards)} is not connected"
+        slowest_s = max((latency_s for _, latency_s in self.latencies), default=math.inf)
+        if slowest_s < _LONGEST_LATENCY_S:
+            return ""
+        return f"a heartbeat took {slowest_s:.0f} s" if math.isfinite(slowest_s) else "no heartbeat"
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """Note that a session was begun."""
+        self._connected.add(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """Note that a session goes on."""
+        self._connected.add(shard_id)
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        """Note that a session is interrupted, or has ended."""
+        self._connected.discard(shard_id)
 
     async def close(self) -> None:
         """Disconnect. A sharded client that never got as far as its login has nothing to close."""

@@ -124,8 +124,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields_of(message: str, always: Fields) -> Fields:
-    """Return what a line is about: a job that its message names counts more than where it is."""
+    """Return what a line is about: the job that its message names, rather than the one at work."""
     here, named = _about.get(), _JOB.search(message)
-    if named and named[1] != here.get("job_id"):
-        here = {"job_id": named[1]}
-    return {**always, **here}
+    if named is None:
+        return {**always, **here}
+    if here.get("job_id", named[1]) != named[1]:
+        return {**always, "job_id": named[1]}
+    return {**always, **here, "job_id": named[1]}

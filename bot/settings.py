@@ -122,6 +122,18 @@ class HostedSettings(_Group):
     usd_per_month: Annotated[float, Field(ge=0, le=1_000_000)] = 50.0
 
 
+class WebSettings(_Group):
+    """The page with the bot's health and metrics.
+
+    Attributes:
+        host: Address that it is served at. It has no password: whoever reaches it may read it.
+        port: 0 serves no page.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
 class LogSettings(_Group):
     """What is written to standard error."""
 
@@ -160,6 +172,7 @@ class Settings(BaseSettings):
     links: LinkSettings = LinkSettings()
     privacy: PrivacySettings = PrivacySettings()
     hosted: HostedSettings = HostedSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
 
     @property

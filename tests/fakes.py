@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.engine.engine import Engine
 from bot.engine.job import Anchor, Ended, Job, Outcome, Requester, Submission
+from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
 from bot.settings import EngineSettings
@@ -128,6 +129,7 @@ def fake_engine(
     *,
     catalog: Catalog | None = None,
     journal: MemoryJournal | None = None,
+    meter: Meter = SILENT,
     **settings: object,
 ) -> Engine:
     """Return an engine of fakes that presents an outcome as its state and text."""
@@ -143,6 +145,7 @@ def fake_engine(
         spool=Spool(spool),
         present=present,
         start_worker=start_worker,
+        meter=meter,
     )
 
 

@@ -15,6 +15,7 @@ from models.catalog import Catalog, CatalogError
 from tests.conftest import Run, World
 
 HEAVY = {"torch", "transformers", "TTS", "faster_whisper", "onnxruntime", "av", "PIL", "numpy"}
+HEAVY |= {"prometheus_client", "aiohttp.web"}  # only with a page
 
 
 def test_the_bot_imports_nothing_heavy_and_does_nothing_at_import() -> None:

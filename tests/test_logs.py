@@ -98,6 +98,16 @@ def test_a_job_that_is_named_counts_more_than_the_one_that_is_at_work(
     assert "model" not in line
 
 
+def test_a_job_that_is_named_joins_what_is_known_of_the_place(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_up(LogSettings(format="json"))
+    with about(lane="cpu/0"):
+        logging.getLogger("bot").info("the worker is gone with job %s", JOB)
+    [line] = lines(capfd)
+    assert (line["lane"], line["job_id"]) == ("cpu/0", JOB)
+
+
 async def test_jobs_that_run_side_by_side_keep_their_own_fields(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

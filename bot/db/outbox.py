@@ -91,6 +91,15 @@ class OutboxRepository:
             found: float | None = await session.scalar(query)
             return found
 
+    async def backlog(self) -> tuple[int, float | None]:
+        """Return how many answers wait for Discord, and when the oldest of their jobs ended."""
+        query = select(
+            func.count(OutboxTable.job_id.distinct()), func.min(OutboxTable.created_at)
+        ).where(OutboxTable.state == PENDING)
+        async with self._database.reading() as session:
+            [(answers, oldest)] = await session.execute(query)
+            return answers, oldest
+
     async def pending(self, job_id: str) -> list[PendingPart]:
         """Return the parts of a job that are not sent yet, in order."""
         query = (

@@ -48,6 +48,8 @@ class InstanceRunning(DatabaseUnavailable):
 class _Lock(Protocol):
     async def acquire(self) -> None: ...
 
+    async def held(self) -> bool: ...
+
     async def release(self) -> None: ...
 
 
@@ -101,6 +103,18 @@ class Database:
         """
         async with self._writers_turn, self._sessions.begin() as session:
             yield session
+
+    async def ping(self) -> None:
+        """Write nothing, in a writer's turn.
+
+        Raises:
+            DatabaseUnavailable: The instance lock is not ours any more.
+            DBAPIError: It does not take a transaction.
+        """
+        async with self.session() as session:
+            await session.execute(text("SELECT 1"))
+        if not await self._lock.held():
+            raise DatabaseUnavailable("the instance lock is lost")
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -247,6 +261,12 @@ class _FileLock:
         os.pwrite(file, str(os.getpid()).encode("ascii"), 0)
         self._file = file
 
+    async def held(self) -> bool:
+        """Whether it is locked where another process would look."""
+        if self._file is None or not self._path.exists():
+            return False
+        return os.path.samestat(os.fstat(self._file), self._path.stat())
+
     async def release(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -271,6 +291,18 @@ class _AdvisoryLock:
             )
         await connection.commit()
         self._connection = connection
+
+    async def held(self) -> bool:
+        """Whether its connection still is the one that took it."""
+        if self._connection is None:
+            return False
+        query = text(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND objid = :key AND pid = pg_backend_pid()"
+        ).bindparams(key=_ADVISORY_KEY)
+        found = (await self._connection.execute(query)).scalar_one()
+        await self._connection.commit()
+        return bool(found)
 
     async def release(self) -> None:
         if self._connection is not None:

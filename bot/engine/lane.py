@@ -221,7 +221,7 @@ class Lane:
         lost = WorkerLost(reason, *self._ended_for)
         lost.jobs = frozenset(self.state.jobs)
         self._meter.worker_lost(self.state.name, lost.cause.kind if lost.cause else "died")
-        jobs = ", ".join(lost.jobs) or "no job"
+        jobs = ", ".join(f"job {job_id}" for job_id in lost.jobs) or "no job"
         _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, reason)
         self._replies.put_nowait(lost)
         for listener in tuple(self._listeners.values()):

@@ -382,7 +382,7 @@ class Gateway:
         self.sessions: dict[str, Session] = {}
         self.counts: Counter[str] = Counter()
         self.heartbeat_ms = 1000
-        self.refuse_close_code = 0
+        self.away = False
         self.ready_at: list[float] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -414,6 +414,8 @@ class Gateway:
         return {**data, "content": "", "attachments": [], "embeds": [], "components": []}
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
+        if self.away:
+            raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
         connection = Connection(socket, request)
@@ -473,7 +475,11 @@ class Gateway:
         return session
 
     async def disturb(self, action: str) -> None:
-        """Cut the connection (drop), ask for a new one (reconnect), or end it all (invalidate)."""
+        """Cut the connection (drop), ask for a new one (reconnect), or end it all (invalidate).
+
+        ``away`` cuts it and takes no other until ``back``.
+        """
+        self.away = action == "away"
         for session in list(self.sessions.values()):
             if not session.connection:
                 continue
@@ -483,7 +489,7 @@ class Gateway:
             elif action == "invalidate":
                 self.sessions.clear()
                 await connection.send({"op": 9, "d": False})
-            else:
+            elif action != "back":
                 session.connection = None
                 connection.abort()
 

@@ -199,7 +199,7 @@ async def test_the_event_loop_stays_free_while_a_worker_starts_and_computes(star
 async def test_a_workers_lines_name_its_lane_its_process_and_the_job(tmp_path, capfd):
     port = local_workers(EngineSettings(), tmp_path, log_format="json", resolver=RESOLVER)
     ports = []
-    engine = fake_engine(lambda lane: ports.append(port(lane)) or ports[-1], tmp_path)
+    engine = fake_engine(lambda lane: ports.append(port(lane)) or ports[-1], tmp_path, device="cpu")
     await engine.start()
     job = await engine.submit(submission("!log careful\nfine"))
     assert (await outcome_of(engine, job)).state is JobState.DONE

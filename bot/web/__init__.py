@@ -1,0 +1,1 @@
+"""The owner's page: whether the bot is well, and its metrics."""
