@@ -25,6 +25,9 @@ from tests.demo.browser import browser
 
 WIDTH_PX, SHARPNESS = 1080, 1.5
 PATIENCE_MS = 240_000
+A_LINE_S = 1.0
+"""By then a line or two of the last answer is written."""
+
 LONG_ANSWER = "Write a long travel guide to Paris."
 
 
@@ -47,9 +50,10 @@ async def act(world: World, defaults: set[Modality]) -> None:
 
 async def shoot(page: Page, file: Path) -> None:
     """Make the window as high as the channel, while the last answer is being written."""
-    await page.get_by_role("button", name="Messages").click()  # fold the list away
-    await page.mouse.click(WIDTH_PX - 20, 200)
+    await page.get_by_role("button", name="Messages", exact=True).click()  # fold the list away
+    await page.mouse.click(WIDTH_PX - 20, 75)  # the channel's head, where nothing lights up
     await expect(page.locator("small", has_text="Writing")).to_be_visible(timeout=PATIENCE_MS)
+    await asyncio.sleep(A_LINE_S)
     hidden = "(e) => e.scrollHeight - e.clientHeight"
     height = 400 + await page.locator(".channel-timeline").evaluate(hidden)
     await page.set_viewport_size({"width": WIDTH_PX, "height": height})
