@@ -14,8 +14,8 @@ from bot.demo.checks import StepFailed
 from bot.demo.world import World
 from bot.views.ids import VERSION
 
-_PATIENCE_S: Final = 300.0
-"""The first answer waits for weights to be converted, on a machine that may be busy."""
+_PATIENCE_S: Final = 900.0
+"""Weights may have to be converted first, and without a GPU a large model draws for minutes."""
 
 _VOICE_FOLLOWS_S: Final = 20.0
 """The voice message comes right after the message that controls it."""

@@ -37,8 +37,8 @@ CLIP: Final = f"a {COLOUR} {KIND} sails on the water at sunset"
 SENTENCE: Final = "The captain measured the height of the sun above the sea at noon."
 SIGN: Final = "Harbour office\nOpen daily from 9 to 17\nRing twice for the pilot"
 
-_SEED: Final = 1
-"""So that everybody who plays the tour sees the same picture."""
+SEED: Final = 1
+"""So that everybody who plays the tour sees the same picture, and the same clip."""
 
 _SECONDS_PER_WORD: Final = (0.15, 1.2)
 _LEAST_LIKENESS: Final = 0.8
@@ -171,6 +171,9 @@ class Tour:
             raise LeftOut(f"{spec.name} costs money each time")
         return spec
 
+    def _seed(self, need: _Need) -> dict[str, int]:
+        return {"seed": SEED} if "seed" in self._model(need).capabilities else {}
+
     # ---------------------------------------------------------------- steps
 
     async def _switch_on(self) -> str:
@@ -189,10 +192,7 @@ class Tour:
         return f"names Paris, {len(text)} characters"
 
     async def _draw(self) -> str:
-        repeats = "seed" in self._model(_PICTURES).capabilities
-        answer = await self._ada.command(
-            "imagine", prompt=PICTURE, **{"seed": _SEED} if repeats else {}
-        )
+        answer = await self._ada.command("imagine", prompt=PICTURE, **self._seed(_PICTURES))
         width, height = checks.shown_px(self._ada.file(answer))
         self._picture = answer
         return f"a picture of {width} × {height} pixels"
@@ -205,7 +205,7 @@ class Tour:
         return _what_was_asked_for(answer.content)
 
     async def _film(self) -> str:
-        answer = await self._ada.command("video", prompt=CLIP)
+        answer = await self._ada.command("video", prompt=CLIP, **self._seed(_CLIPS))
         seconds, frame = checks.moving_s(self._ada.file(answer))
         self._frame = _png(frame)
         return f"a clip of {seconds:.1f} s in which something moves"

@@ -35,11 +35,11 @@ async def act(world: World, defaults: set[Modality]) -> None:
     """Ask for one of each, as the tour does, but for what a picture of it shows badly."""
     ada = Member(world)
     if Modality.IMAGE in defaults:
-        drawn = await ada.command("imagine", prompt=tour.PICTURE, seed=1)
+        drawn = await ada.command("imagine", prompt=tour.PICTURE, seed=tour.SEED)
         if describe := drawn.button(f"{VERSION}:pic:describe:"):
             await ada.press(drawn, describe)
     if Modality.VIDEO in defaults:
-        await ada.command("video", prompt=tour.CLIP)
+        await ada.command("video", prompt=tour.CLIP, seed=tour.SEED)
     if Modality.IMAGE not in defaults:
         await ada.command("ask", prompt=tour.QUESTION, max_tokens=160)
     await ada.command("speak", text=tour.SENTENCE)
