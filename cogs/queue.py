@@ -36,15 +36,19 @@ class Queue(commands.Cog):
     @app_commands.command()
     async def queue(self, interaction: discord.Interaction) -> None:
         """See what you are waiting for, your place in line, and how long it takes."""
-        jobs = self._services.engine.jobs()
-        own = [job for job in jobs if job.submission.requester.user_id == interaction.user.id]
+        engine = self._services.engine
+        own = engine.jobs(user_id=interaction.user.id)
         lines = [f"- {self._describe(job)}" for job in own[:_MOST_SHOWN]]
         if len(own) > _MOST_SHOWN:
             lines.append(f"- … and {len(own) - _MOST_SHOWN} more")
         if not own:
             lines = ["Nothing of yours is under way."]
-        running = sum(job.state is JobState.RUNNING for job in jobs)
-        lines.append(f"-# Of everybody's, {running} running and {len(jobs) - running} waiting.")
+        everybodys = engine.counts()
+        running, waiting = (
+            sum(number for (_, of), number in everybodys.items() if of is state)
+            for state in (JobState.RUNNING, JobState.QUEUED)
+        )
+        lines.append(f"-# Of everybody's, {running} running and {waiting} waiting.")
         await reply(interaction, "\n".join(lines))
 
     @app_commands.command()
@@ -114,7 +118,9 @@ class Queue(commands.Cog):
             return f"running for {duration(time.time() - (job.started_at or time.time()))}"
         waiting = self._services.engine.place(job.id)
         if waiting is None:
-            return "about to start"
+            return "waiting in line"
+        if waiting.paused:
+            return f"place {waiting.place} in line, paused by the moderators"
         if waiting.eta_s is None:
             return f"place {waiting.place} in line"
         return f"place {waiting.place} in line, starts in about {duration(waiting.eta_s)}"

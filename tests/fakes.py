@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bot.engine.engine import Engine
-from bot.engine.job import Anchor, Ended, Job, Outcome, Requester, Submission
+from bot.engine.job import Anchor, Ended, Job, Measured, Outcome, Requester, Submission
 from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
 from bot.engine.spool import Spool
@@ -87,6 +87,9 @@ class MemoryJournal:
 
     async def unfinished(self) -> list[Job]:
         return [job for job in self.rows.values() if job.id not in self.outcomes]
+
+    async def measured(self) -> list[Measured]:
+        return []
 
     async def media_in_use(self) -> set[str]:
         return set()

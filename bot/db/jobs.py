@@ -22,20 +22,26 @@ from bot.db.outbox import outbox_rows
 from bot.db.session import Database
 from bot.db.spending import Cost
 from bot.db.tables import JobPayloadTable, JobTable, OutboxTable, RecipeTable
-from bot.engine.job import Job, JobState, Outcome, Requester, Submission, new_job_id
+from bot.engine.job import Job, JobState, Measured, Outcome, Requester, Submission, new_job_id
 from bot.engine.journal import JournalUnavailable
 from bot.engine.spool import paths_in
 from models.catalog import ModelSpec
+from models.contracts import Modality
 from models.errors import HandlerError, JobCancelled
 
 _log = logging.getLogger(__name__)
 
 _SUBMISSIONS: TypeAdapter[Submission] = TypeAdapter(Submission)
+AtStart = Callable[[AsyncSession, Job], Awaitable[None]]
+"""Writes what must stand or fall with a new job, in the same transaction."""
+
 AtEnd = Callable[[AsyncSession, Job, Outcome], Awaitable[None]]
 """Writes what must stand or fall with the end of a job, in the same transaction."""
 
 _LIVE = (JobState.QUEUED, JobState.RUNNING)
 _UNREADABLE = "unreadable"
+_LOOKED_BACK, _KEPT_A_MODEL = 2000, 50
+"""How many rows are looked at for what jobs took, and how many of each model are enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,19 @@ class JobRepository:
 
     Args:
         database: Where the tables are.
+        at_start: What else is written with a new job.
         at_end: What else is written when a job ends.
     """
 
-    def __init__(self, database: Database, *, at_end: Sequence[AtEnd] = ()) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        at_start: Sequence[AtStart] = (),
+        at_end: Sequence[AtEnd] = (),
+    ) -> None:
         self._database = database
+        self._at_start = at_start
         self._at_end = at_end
 
     # ----------------------------------------------------------------- the journal
@@ -104,6 +118,8 @@ class JobRepository:
                     session.add(_row(job))
                     await session.flush()
                     session.add(JobPayloadTable(job_id=job.id, payload=payload))
+                    for write in self._at_start:
+                        await write(session, job)
             except IntegrityError:
                 return await self._earlier(job.submission)
         return job
@@ -142,6 +158,7 @@ class JobRepository:
             "unit": usage.unit if usage else None,
             "micro_usd": job.micro_usd,
             "device_s": job.device_s,
+            "work": job.work,
             "error_kind": outcome.error.kind if outcome.error else None,
         }
         async with self._writing() as session:
@@ -180,6 +197,26 @@ class JobRepository:
                 of_those = JobTable.id.in_(unreadable)
                 await session.execute(update(JobTable).where(of_those).values(closed))
         return jobs
+
+    async def measured(self) -> list[Measured]:
+        """Return what the last jobs of each model took that were done, the oldest first.
+
+        Raises:
+            JournalUnavailable: The database is out of reach.
+        """
+        statement = (
+            select(JobTable)
+            .where(JobTable.state == JobState.DONE)
+            .order_by(JobTable.id.desc())  # ids sort by time
+            .limit(_LOOKED_BACK)
+        )
+        kept: dict[str, list[Measured]] = {}
+        async with self._reading() as session:
+            for row in await session.scalars(statement):
+                of_model = kept.setdefault(row.model_id, [])
+                if row.work and row.device_s and len(of_model) < _KEPT_A_MODEL:
+                    of_model.append(_measured(row))
+        return [one for of_model in kept.values() for one in reversed(of_model)]
 
     async def media_in_use(self) -> set[str]:
         """Return the spool paths that a job, an undelivered part or a recipe refers to.
@@ -360,6 +397,19 @@ def _job(row: JobTable, submission: Submission) -> Job:
         work=row.work or 0.0,
         device_s=row.device_s,
         lane=row.lane or "",
+    )
+
+
+def _measured(row: JobTable) -> Measured:
+    run_s = (row.finished_at or 0.0) - (row.started_at or 0.0) - row.load_s
+    return Measured(
+        model_id=row.model_id,
+        modality=Modality(row.modality),
+        work=row.work or 0.0,
+        run_s=max(run_s, row.device_s),
+        device_s=row.device_s,
+        units=row.units,
+        load_s=row.load_s,
     )
 
 

@@ -66,6 +66,8 @@ class Picture:
         """Take in what happened."""
         self.waiting = isinstance(sight, Waiting)
         match sight:
+            case Waiting(place=place, paused=True):
+                self.status = f"⏸️ Place {place} in line · paused by the moderators"
             case Waiting(place=place, eta_s=eta_s):
                 wait = "" if eta_s is None else f" · about {duration(max(1.0, eta_s))}"
                 self.status = f"⏳ Place {place} in line{wait}"

@@ -51,12 +51,18 @@ class Attempt:
         self._heard_of = False
         self._due = 0.0
         self._run_began = 0.0
+        self._device_s_before = job.device_s
         self._inbox: asyncio.Queue[JobReport | _Stop] = asyncio.Queue()
 
     @property
     def run_s(self) -> float:
         """Seconds since the job itself began, without the loading of its model."""
         return time.time() - self._run_began
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of the lane that were this attempt's own, once it is over."""
+        return self.job.device_s - self._device_s_before
 
     def stop(self, error: HandlerError) -> None:
         """Have the job end with an error, at the next step or, after a grace, by force."""

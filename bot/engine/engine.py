@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from bot.engine.attempt import Attempt
-from bot.engine.durations import Durations, work_of
+from bot.engine.durations import Durations, usual_steps
 from bot.engine.feed import Feeds, Sight
 from bot.engine.fleet import Fleet
+from bot.engine.forecast import Forecast
 from bot.engine.job import (
     Job,
     JobState,
@@ -30,6 +33,7 @@ from bot.engine.job import (
 )
 from bot.engine.journal import Journal, JournalUnavailable, insist
 from bot.engine.lane import WorkerLost
+from bot.engine.lookahead import Lookahead
 from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
 from bot.engine.scheduler import Placement, Scheduler
@@ -89,7 +93,7 @@ class Engine:
         self._spool = spool
         self._present = present
         self._meter = meter
-        self._durations = Durations()
+        self._durations = Durations(usual_steps(catalog))
         self._fleet = Fleet(
             settings,
             weights,
@@ -99,7 +103,10 @@ class Engine:
             self._dispatch,
             meter=meter,
         )
-        self._scheduler = Scheduler(catalog, self._fleet.residency, self._durations)
+        residency = self._fleet.residency
+        self._scheduler = Scheduler(catalog, residency, self._durations)
+        lookahead = partial(Lookahead, catalog, residency, self._durations)
+        self._forecast = Forecast(self._scheduler.queue, lookahead, self._show_waiting)
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}
         self._feeds = Feeds()
@@ -118,6 +125,7 @@ class Engine:
     async def start(self) -> None:
         """Queue again what the last run left unfinished."""
         jobs = await self._journal.unfinished()
+        self._durations.recall(await self._journal.measured())
         self._spool.sweep(await self._journal.media_in_use())
         self._sweeping = asyncio.create_task(keep_swept(self._spool, self._journal.media_in_use))
         for job in jobs:
@@ -148,7 +156,7 @@ class Engine:
             raise LimitReached("I am about to restart. Please try again in a minute.")
         if len(self._scheduler.queue) >= self._settings.queue_limit:
             raise LimitReached("Too many jobs are waiting here. Please try again in a while.")
-        job = Job(new_job_id(), submission, work=work_of(submission.request))
+        job = Job(new_job_id(), submission, work=self._durations.work_of(submission))
         try:
             written = await self._journal.create(job)
         except JournalUnavailable as error:
@@ -188,12 +196,21 @@ class Engine:
     def jobs(self, *, user_id: int | None = None) -> list[Job]:
         """Return the running jobs, then the waiting ones in the order of their turns."""
         running = [attempt.job for attempt in self._attempts.values()]
-        live = running + self._scheduler.queue.order()
-        return [job for job in live if user_id in (None, job.submission.requester.user_id)]
+        live = [
+            job
+            for job in (*running, *self._scheduler.queue)
+            if user_id in (None, job.submission.requester.user_id)
+        ]
+        return sorted(live, key=self._turn)
 
     def place(self, job_id: str) -> Waiting | None:
         """Return the place and expected wait of a job, None when it does not wait."""
-        return self._scheduler.waits(time.time()).get(job_id)
+        return self._forecast.of(job_id)
+
+    def pause(self, server_key: int, *, paused: bool) -> None:
+        """Start nothing of a server for a while, or go on. What runs there runs to its end."""
+        self._scheduler.queue.hold(server_key, held=paused)
+        self._dispatch()
 
     @property
     def takes_jobs(self) -> bool:
@@ -203,6 +220,10 @@ class Engine:
     def counts(self) -> Counter[tuple[Modality, JobState]]:
         """Return how many jobs there are that have not ended yet."""
         return Counter((job.modality, job.state) for job in self._jobs.values())
+
+    def expected_s(self, job: Job) -> float | None:
+        """Return how long a job is expected to run, None before its model was ever measured."""
+        return self._durations.run_s(job)
 
     def active_count(self, user_id: int) -> int:
         """Return how many jobs of a member wait or run."""
@@ -222,6 +243,7 @@ class Engine:
             task.cancel()
         if ending:
             await asyncio.wait(ending)
+        self._forecast.close()
         await self._fleet.close()
 
     # ----------------------------------------------------------------- the life of a job
@@ -234,12 +256,12 @@ class Engine:
         with about():  # what starts here has nothing to do with the job that made room for it
             while placement := self._scheduler.next(now):
                 self._start_job(placement, now)
-            for job_id, waiting in self._scheduler.waits(now).items():
-                self._feeds[job_id].show_waiting(waiting)
+            self._forecast.changed()
             self._fleet.plan_idle_unload()
 
     def _start_job(self, placement: Placement, now: float) -> None:
         job, lane = placement.job, self._fleet.lane(placement.lane)
+        self._forecast.started(job, now)
         feed = self._feeds[job.id]
         job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
         job.attempt += 1
@@ -261,12 +283,12 @@ class Engine:
         """Take a job from its lane to its outcome, or back into the queue."""
         job = attempt.job
         with about(**job.log_fields):
-            noted = self._spawn(insist(self._journal.started, job))
+            noted, outcome = self._spawn(insist(self._journal.started, job)), None
             try:
                 outcome = await self._outcome(attempt, loading)
             finally:
                 job.charge(attempt.micro_usd)
-                self._release(attempt)
+                self._release(attempt, outcome)
             await noted
             if outcome is None:
                 await self._requeue(job)
@@ -287,7 +309,8 @@ class Engine:
             _log.exception("job %s met a fault of the engine", attempt.job.id)
             return attempt.failed_outcome(BackendError())
         if outcome.state is JobState.DONE:
-            self._durations.ran(attempt.job, attempt.run_s)
+            usage = outcome.result.usage if outcome.result else None
+            self._durations.ran(attempt.job, attempt.run_s, usage)
             self._meter.ran(attempt.job, attempt.run_s)
         return outcome
 
@@ -312,9 +335,14 @@ class Engine:
         self._crashed.add(job.id)
         return None
 
-    def _release(self, attempt: Attempt) -> None:
-        """Let the lane go on with others while this job is written down."""
+    def _release(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Let the lane go on with others while this job is written down.
+
+        Its member pays what it took; an attempt that failed is paid for by nobody.
+        """
         job, state = attempt.job, attempt.lane.state
+        failed = outcome is None or outcome.state is JobState.FAILED
+        self._scheduler.queue.settle(job, 0.0 if failed else attempt.device_s)
         del state.jobs[job.id], self._attempts[job.id]
         resident = state.residents.get(job.submission.model_id)
         if resident is not None:
@@ -367,6 +395,16 @@ class Engine:
         del self._jobs[job.id]
         self._crashed.discard(job.id)
         self._scheduler.forget(job)
+
+    def _show_waiting(self, job_id: str, waiting: Waiting) -> None:
+        self._feeds[job_id].show_waiting(waiting)
+
+    def _turn(self, job: Job) -> float:
+        """Sort running jobs before waiting ones, and those by their places."""
+        if job.id in self._attempts:
+            return 0
+        waiting = self._forecast.of(job.id)
+        return waiting.place if waiting else math.inf
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)

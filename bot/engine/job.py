@@ -32,11 +32,24 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked and where. ``guild_id`` is 0 in a direct message."""
+    """Who asked and where.
+
+    Attributes:
+        guild_id: 0 in a direct message.
+        parent_id: The channel that a thread belongs to, 0 where it is none.
+        roles: Those that the member has in the server, while a request is on its way in.
+    """
 
     user_id: int
     guild_id: int
     channel_id: int
+    parent_id: int = 0
+    roles: tuple[int, ...] = ()
+
+    @property
+    def settings_channel_id(self) -> int:
+        """The channel whose settings and limits count: a thread has those of its parent."""
+        return self.parent_id or self.channel_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +168,27 @@ class Outcome:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a job took that was done, for the estimates of those to come.
+
+    Attributes:
+        work: Its size, as ``bot.engine.durations`` counts it.
+        run_s: Seconds from its beginning to its end, without the loading of its model.
+        device_s: Seconds of a lane that were its own.
+        units: What it used, such as tokens, if it is known.
+        load_s: Seconds for which it waited for its model, 0 where that was loaded.
+    """
+
+    model_id: str
+    modality: Modality
+    work: float
+    run_s: float
+    device_s: float
+    units: float | None = None
+    load_s: float = 0.0
+
+
 def new_job_id() -> str:
     """Return 16 characters that sort by time: 9 of milliseconds, 7 at random (base 32)."""
     return _base32(int(time.time() * 1000), 9) + _base32(secrets.randbits(35), 7)
@@ -172,10 +206,14 @@ def _base32(number: int, length: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The job waits: its place (1 is next) and the expected wait in seconds, if it is known."""
+    """The job waits: its place (1 is next) and the expected wait in seconds, if it is known.
+
+    While its server is paused the place is the one among the jobs of that server.
+    """
 
     place: int
     eta_s: float | None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

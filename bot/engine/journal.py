@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, Protocol
 
-from bot.engine.job import Job, Outcome
+from bot.engine.job import Job, Measured, Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ class Journal(Protocol):
 
     async def unfinished(self) -> list[Job]:
         """Return the jobs that were waiting or running, in the order in which they came."""
+
+    async def measured(self) -> list[Measured]:
+        """Return what the last jobs of each model took that were done, the oldest first."""
 
     async def media_in_use(self) -> set[str]:
         """Return the spool paths that something still refers to."""

@@ -116,6 +116,28 @@ async def test_what_a_job_takes_of_the_machine_is_kept(jobs, database):
     assert (row.work, row.device_s, row.lane) == (12.5, 4.0, "cpu-0")
 
 
+async def test_what_the_last_jobs_took_is_remembered(jobs):
+    for number in range(55):
+        job = await a_job(jobs)
+        job.work, job.device_s = 10.0 + number, 1.5
+        await end(jobs, job)
+    other = await a_job(jobs, model="other")
+    other.work, other.device_s = 3.0, 5.0
+    await end(jobs, other)
+    failed = await a_job(jobs, model="broken")
+    failed.work, failed.device_s = 3.0, 5.0
+    await end(jobs, failed, Outcome(JobState.FAILED, error=BackendError()))
+    await end(jobs, await a_job(jobs, model="never measured"))
+    found = await jobs.measured()
+    by_model = {one.model_id: one for one in found}
+    assert set(by_model) == {"fake-text", "other"}
+    assert [one.work for one in found if one.model_id == "fake-text"] == [*range(15, 65)]
+    last = by_model["fake-text"]
+    assert (last.modality, last.units, last.load_s) == ("text", 7, 1.0)
+    assert (last.run_s, last.device_s) == (pytest.approx(2.0), 1.5)
+    assert by_model["other"].run_s == 5.0, "no less than what it took of its lane"
+
+
 async def test_the_end_and_its_parts_are_one_transaction(jobs, database):
     job = await a_job(jobs)
     await end(jobs, job, parts=["first", "second"])

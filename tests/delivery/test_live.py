@@ -51,6 +51,13 @@ def test_waiting_shows_place_and_expected_wait() -> None:
     assert [button.custom_id for button in picture.buttons()] == [ids.stop_id(JOB_ID)]
 
 
+def test_who_waits_reads_that_the_server_is_paused() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(Waiting(3, None, paused=True))
+    assert picture.content() == "⏸️ Place 3 in line · paused by the moderators"
+    assert picture.waiting
+
+
 def test_loading_says_how_long_it_takes() -> None:
     picture = Picture(JOB_ID)
     picture.see(LoadingModel("SmolLM2 135M", 30.0))
@@ -132,6 +139,14 @@ async def test_a_job_is_shown_until_it_ends(stage: Stage) -> None:
     assert seen(stage).startswith("Par\n-# ")
     await stage.show(TextDelta("is."), ENDED, after_s=5)
     assert seen(stage).startswith("Par\n-# ")
+
+
+async def test_a_wait_is_told_anew_while_nothing_else_happens(stage: Stage) -> None:
+    await stage.follow()
+    await stage.show(Waiting(2, 80.0), after_s=2)
+    assert seen(stage) == "⏳ Place 2 in line · about 1 min 20 s"
+    await stage.show(Waiting(2, 70.0), after_s=2)
+    assert seen(stage) == "⏳ Place 2 in line · about 1 min 10 s"
 
 
 async def test_a_job_that_ends_at_once_is_shown_by_its_answer_alone(stage: Stage) -> None:

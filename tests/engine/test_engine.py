@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.engine.job import JobState, LoadingModel
+from bot.engine.job import JobState, LoadingModel, Waiting
 from bot.engine.journal import JournalUnavailable
 from bot.engine.lane import Lane
 from bot.engine.spool import Spool
@@ -248,3 +248,25 @@ async def test_modalities_are_told_apart(started):
     job = await engine.submit(submission(SpeechRequest("hi"), "fake-speech"))
     assert job.modality is Modality.SPEECH
     await outcome_of(engine, job)
+
+
+async def test_a_paused_server_starts_nothing_until_it_goes_on(started):
+    engine = await started()
+    engine.pause(10, paused=True)
+    held = await engine.submit(submission("a", guild=10))
+    elsewhere = await engine.submit(submission("b", guild=11))
+    assert (await outcome_of(engine, elsewhere)).state is JobState.DONE
+    assert held.state is JobState.QUEUED
+    assert engine.place(held.id) == Waiting(1, None, paused=True)
+    engine.pause(10, paused=False)
+    assert (await outcome_of(engine, held)).state is JobState.DONE
+
+
+async def test_members_pay_what_their_jobs_took_and_failures_are_free(started):
+    engine = await started()
+    queue, settled = engine._scheduler.queue, []
+    settle = queue.settle
+    queue.settle = lambda job, device_s: settled.append(device_s) or settle(job, device_s)
+    for prompt in ("!sleep 0.1\na", "!sleep 0.1\n!refuse no"):
+        await outcome_of(engine, await engine.submit(submission(prompt)))
+    assert settled == [pytest.approx(0.1, abs=0.09), 0.0]

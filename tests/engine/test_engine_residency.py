@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from bot.engine.job import Job, JobState, Restarted
+from bot.engine.job import Job, JobState, Measured, Restarted
 from bot.engine.spool import Spool
+from models.contracts import Modality
 from models.errors import LimitReached, ModelUnavailable
 from tests.engine.conftest import until
 from tests.fakes import fake_catalog, fake_model, outcome_of, submission
@@ -73,6 +74,17 @@ async def test_what_was_unfinished_runs_after_a_restart(started, journal):
     assert Restarted(2) in sights
     assert (await outcome_of(engine, waiting)).state is JobState.DONE
     assert isinstance((await outcome_of(engine, gone)).error, ModelUnavailable)
+
+
+async def test_what_was_measured_before_a_restart_is_known_after_it(started, journal, monkeypatch):
+    async def measured():
+        return [Measured("fake-text", Modality.TEXT, work=200.0, run_s=40.0, device_s=40.0)]
+
+    monkeypatch.setattr(journal, "measured", measured)
+    engine = await started()
+    await engine.submit(submission("!sleep 5"))
+    second = await engine.submit(submission("a"))
+    assert engine.place(second.id).eta_s == pytest.approx(40.1, abs=1.0)
 
 
 async def test_a_start_clears_the_spool_of_orphans(started, journal, tmp_path, monkeypatch):

@@ -1,14 +1,11 @@
-"""Which job runs where and when: memory, patience, batches, places and waits."""
+"""Which job runs where and when: memory, patience, batches."""
 
 from __future__ import annotations
 
-import pytest
-
-from bot.engine.durations import Durations, work_of
+from bot.engine.durations import Durations
 from bot.engine.job import Job
 from bot.engine.residency import LaneState, Residency, Resident
 from bot.engine.scheduler import PATIENCE_S, Scheduler
-from models.contracts import MediaInput, SpeechRequest, TranscriptionRequest
 from tests.fakes import fake_catalog, fake_model, submission, text_request
 
 NOW = 1000.0
@@ -24,8 +21,12 @@ class Desk:
         self.durations = Durations()
         self.scheduler = Scheduler(self.catalog, self.residency, self.durations)
 
-    def ask(self, name: str, model: str, *, at: float = NOW, guild: int = 1, **fields) -> Job:
-        job = Job(name, submission(text_request(name, **fields), model, guild=guild), created_at=at)
+    def make(self, name: str, model: str, *, at=NOW, guild=1, user=1, **fields) -> Job:
+        asked = submission(text_request(name, **fields), model, guild=guild, user=user)
+        return Job(name, asked, created_at=at)
+
+    def ask(self, name: str, model: str, **fields) -> Job:
+        job = self.make(name, model, **fields)
         self.scheduler.queue.add(job)
         return job
 
@@ -111,7 +112,7 @@ def test_a_working_model_is_never_evicted_and_a_large_one_not_overtaken():
     desk.load("small")
     desk.ask("works", "small")
     assert desk.start().job.id == "works"
-    desk.ask("too large now", "big", guild=1)
+    desk.ask("too large now", "big", guild=3)
     desk.ask("would fit", "small", guild=2)
     assert desk.start() is None
     del desk.lanes[0].jobs["works"]
@@ -151,9 +152,10 @@ def test_a_seeded_job_runs_alone():
 def test_a_suspect_runs_alone_until_it_is_forgotten():
     desk = Desk(SMALL)
     desk.load("small", slots=4)
-    suspect = desk.ask("suspect", "small")
-    desk.ask("plain", "small")
+    suspect = desk.make("suspect", "small")
     desk.scheduler.run_alone(suspect)
+    desk.scheduler.queue.add(suspect)
+    desk.ask("plain", "small")
     assert desk.start().job.id == "suspect"
     assert desk.start() is None
     desk.scheduler.forget(suspect)
@@ -165,72 +167,77 @@ def test_a_batch_is_not_joined_past_somebody_who_has_waited_long():
     desk.load("small", slots=4)
     desk.ask("works", "small")
     desk.start()
-    desk.ask("other model", "big", at=NOW, guild=1)
-    desk.ask("joins", "small", at=NOW, guild=2)
+    desk.ask("other model", "big", at=NOW, guild=1, user=2)
+    desk.ask("joins", "small", at=NOW, guild=2, user=3)
     assert desk.scheduler.next(NOW + PATIENCE_S) is None
     assert desk.scheduler.next(NOW + 1).job.id == "joins"
 
 
-def test_places_and_waits_come_from_measured_durations():
-    desk = Desk(SMALL)
-    desk.load("small")
-    desk.ask("runs", "small")
-    job = desk.start(NOW).job
-    desk.durations.ran(job, 8.0)
-    desk.ask("b", "small")
-    desk.ask("c", "small")
-    waits = desk.scheduler.waits(NOW + 3.0)
-    assert (waits["b"].place, waits["b"].eta_s) == (1, pytest.approx(5.0))
-    assert (waits["c"].place, waits["c"].eta_s) == (2, pytest.approx(13.0))
+def test_each_member_overtakes_a_waiting_job_once():
+    desk = Desk(SMALL, BIG)
+    desk.load("small", slots=8)
+    desk.ask("works", "small", user=1)
+    desk.start()
+    desk.ask("has its turn", "big", user=2)
+    for user in (3, 4):
+        for number in range(2):
+            desk.ask(f"{user}-{number}", "small", user=user)
+    assert [desk.start().job.id for _ in range(2)] == ["3-0", "4-0"]
+    assert desk.start() is None
+    desk.lanes[0].jobs.clear()
+    assert desk.start(NOW + PATIENCE_S).job.id == "has its turn"
 
 
-def test_a_wait_counts_the_load_of_another_model():
+def test_fifty_jobs_delay_anothers_first_by_the_one_that_runs():
+    desk = Desk(SMALL, BIG)
+    desk.load("small", slots=4)
+    for number in range(50):
+        desk.ask(f"ada{number}", "small", user=1)
+    assert [desk.start().job.id for _ in range(4)] == ["ada0", "ada1", "ada2", "ada3"]
+    desk.ask("grace", "big", user=2)
+    while desk.lanes[0].jobs:  # they end one after the other, and nothing of ada's joins
+        del desk.lanes[0].jobs[next(iter(desk.lanes[0].jobs))]
+        if desk.lanes[0].jobs:
+            assert desk.start() is None
+    assert desk.start(NOW + 1).job.id == "ada4", "its model is at hand: once"
+    desk.lanes[0].jobs.clear()
+    assert desk.start(NOW + 2).job.id == "grace"
+
+
+def test_each_member_delays_an_eviction_once():
     desk = Desk(SMALL, BIG)
     desk.load("small")
-    job = desk.ask("runs", "small")
-    desk.start(NOW)
-    desk.durations.ran(job, 8.0)
-    desk.durations.ran(desk.ask("b", "big"), 2.0)
-    desk.ask("c", "big")
-    desk.durations.loaded("big", 30.0)
-    assert desk.scheduler.waits(NOW)["c"].eta_s == pytest.approx(8.0 + 30.0 + 2.0)
+    desk.ask("needs room", "big", user=1)
+    for user in (2, 3):
+        for number in range(2):
+            desk.ask(f"{user}-{number}", "small", user=user)
+    started = []
+    for _ in range(3):
+        started.append(desk.start().job.id)
+        desk.lanes[0].jobs.clear()
+    assert started == ["2-0", "3-0", "needs room"]
 
 
-def test_a_wait_that_cannot_be_known_is_not_made_up():
+def test_the_head_itself_joins_its_model_at_work():
     desk = Desk(SMALL)
-    desk.load("small")
-    desk.ask("runs", "small")
-    desk.start(NOW)
-    desk.ask("b", "small")
-    assert desk.scheduler.waits(NOW)["b"].eta_s is None
+    desk.load("small", slots=3)
+    for name in "abc":
+        desk.ask(name, "small", user=1)
+    assert [desk.start().job.id for _ in range(3)] == ["a", "b", "c"]
 
 
-def test_two_lanes_halve_the_wait():
-    desk = Desk(SMALL, lanes=2)
-    for lane in (0, 1):
-        desk.load("small", lane)
-    for name in "abcd":
-        job = desk.ask(name, "small")
-    desk.durations.ran(job, 10.0)
-    desk.start(NOW), desk.start(NOW)
-    waits = desk.scheduler.waits(NOW)
-    assert [waits[name].eta_s for name in "cd"] == [pytest.approx(10.0)] * 2
-
-
-def test_durations_grow_with_the_work():
-    durations = Durations()
-    short = Job("s", submission(SpeechRequest("x" * 100), "small"))
-    long = Job("l", submission(SpeechRequest("x" * 1000), "small"))
-    assert durations.run_s(short) is None
-    durations.ran(short, 2.0)
-    assert durations.run_s(long) == pytest.approx(20.0)
-    durations.ran(short, 4.0)
-    assert 2.0 < durations.run_s(short) < 4.0
-
-
-def test_sound_counts_by_its_size():
-    media = MediaInput("0" * 32, "a.ogg", "audio/ogg", 5000, "0" * 64)
-    assert work_of(TranscriptionRequest(media)) == 5000.0
+def test_what_was_noted_of_a_job_goes_with_it():
+    desk = Desk(SMALL, BIG)
+    desk.load("small", slots=4)
+    desk.ask("works", "small", user=1)
+    desk.start()
+    head = desk.ask("has its turn", "big", user=2)
+    desk.ask("passes", "small", user=3)
+    desk.start()
+    assert desk.scheduler._passed
+    desk.scheduler.queue.remove(head.id)
+    desk.scheduler.forget(head)
+    assert not desk.scheduler._passed
 
 
 def test_measured_memory_counts_when_it_is_more_than_declared():

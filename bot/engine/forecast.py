@@ -1,0 +1,219 @@
+"""The place of every waiting job, and how long it still waits: told live, and learned from.
+
+This module owns what those who wait are told. The queue is played through on the lanes to come; the
+event loop never stands still for that, however many wait: it is done in slices, and takes a small
+share of the time in all. It must not decide anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+
+from bot.engine.fair_queue import FairQueue
+from bot.engine.job import Job, Waiting
+from bot.engine.lookahead import Lookahead
+
+SLICE_S = 0.002
+"""Longest time that the event loop waits for a forecast."""
+
+MOST_PLAYED = 2000
+"""Jobs whose start is played through; those behind them are counted."""
+
+_FEW = 100
+"""So few jobs are played through at once when somebody asks."""
+
+_SHARE, _REFRESH_S = 0.05, 5.0
+"""A forecast takes this share of the time at most, and is made anew after so long."""
+
+_LEARNED_FROM = 31
+_LEAST_S = 1.0
+"""Waits that were foretold to be shorter teach nothing."""
+
+_UNNOTICED, _UNNOTICED_S = 0.05, 5.0
+"""A change by no more than this share, or these seconds, is not told."""
+
+Show = Callable[[str, Waiting], None]
+
+
+@dataclass(slots=True)
+class _Sight:
+    """What is known of a waiting job, what was told of it, and what was thought of it at first.
+
+    It is changed in place: ten thousand new objects at a time would be work for the collector of
+    garbage, which stops everything.
+    """
+
+    first_at: float
+    of_newcomer: bool
+    first_s: float | None = None
+    place: int = 0
+    eta_s: float | None = None
+    paused: bool = False
+    told: Waiting | None = None
+
+
+class Forecast:
+    """Foretells waits.
+
+    Args:
+        queue: Who waits.
+        lookahead: Returns the lanes to come, as seen at a moment.
+        show: Told of a job whose place or wait has changed noticeably.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        queue: FairQueue,
+        lookahead: Callable[[float], Lookahead],
+        show: Show,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._lookahead = lookahead
+        self._show = show
+        self._clock = clock
+        self._sights: dict[str, _Sight] = {}
+        self._errors: dict[bool, deque[float]] = {}
+        self._stale = False
+        self._pass: Generator[None, None, None] | None = None
+        self._took_s = 0.0
+        self._not_before = 0.0
+        self._timer: asyncio.Handle | None = None
+
+    def of(self, job_id: str) -> Waiting | None:
+        """Return what is known of a job, None when it does not wait."""
+        if job_id not in self._queue:
+            return None
+        if len(self._queue) <= _FEW:
+            while self._stale:
+                self.play(math.inf)
+        sight = self._sights.get(job_id)
+        return Waiting(sight.place, sight.eta_s, sight.paused) if sight else None
+
+    def changed(self) -> None:
+        """Look again soon, since something has begun, ended or come in."""
+        self._stale = True
+        if self._pass is None:
+            self._look_again()
+
+    def started(self, job: Job, now: float) -> None:
+        """Learn how wrong the first word on a job was that starts now."""
+        sight = self._sights.pop(job.id, None)
+        if sight is not None and sight.first_s is not None and sight.first_s >= _LEAST_S:
+            errors = self._errors.setdefault(sight.of_newcomer, deque(maxlen=_LEARNED_FROM))
+            errors.append((now - sight.first_at) / sight.first_s)
+
+    def play(self, budget_s: float) -> bool:
+        """Go on with the forecast for so long; return whether it is done."""
+        began = time.perf_counter()
+        if self._pass is None:
+            self._pass, self._stale, self._took_s = self._played(), False, 0.0
+        for _ in self._pass:
+            if time.perf_counter() - began >= budget_s:
+                break
+        else:
+            self._pass = None
+        self._took_s += time.perf_counter() - began
+        return self._pass is None
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ----------------------------------------------------------------- when
+
+    def _look_again(self) -> None:
+        """Set the timer: at once where the last forecast is long enough ago."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop, delay_s = asyncio.get_running_loop(), 0.0
+        if self._pass is None:
+            delay_s = self._not_before - loop.time()
+            if not self._stale:
+                delay_s = max(delay_s, _REFRESH_S)
+        apart = contextvars.Context()  # whatever made it change has nothing to do with it
+        if delay_s > 0:
+            self._timer = loop.call_later(delay_s, self._look, context=apart)
+        else:
+            self._timer = loop.call_soon(self._look, context=apart)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.play(SLICE_S):
+            self._not_before = asyncio.get_running_loop().time() + self._took_s / _SHARE
+        if self._queue or self._stale:
+            self._look_again()
+
+    # ----------------------------------------------------------------- what
+
+    def _played(self) -> Generator[None, None, None]:
+        """Play the queue through, then tell what has changed; gives way between its steps."""
+        now = self._clock()
+        ahead = yield from self._queue.snapshot()
+        lanes = self._lookahead(now)
+        seen: set[str] = set()
+        place, start_s = 0, None
+        for place, job in enumerate(islice(ahead.turns(), MOST_PLAYED), start=1):
+            start_s = lanes.start(job)
+            seen.add(job.id)
+            self._see(job, place, start_s, now)
+            yield
+        a_place_s = None if start_s is None else start_s / place
+        for job in self._queue:
+            if job.id not in seen and not self._queue.is_held(job):
+                place += 1
+                self._see(job, place, None if a_place_s is None else a_place_s * place, now)
+            yield
+        for server_key in ahead.held():
+            ahead.hold(server_key, held=False)
+            for number, job in enumerate(ahead.turns(server_key), start=1):
+                self._see(job, number, None, now, paused=True)
+                yield
+        yield from self._tell()
+
+    def _see(
+        self, job: Job, place: int, start_s: float | None, now: float, *, paused: bool = False
+    ) -> None:
+        sight = self._sights.get(job.id)
+        if sight is None:
+            if job.id not in self._queue:  # it has begun meanwhile
+                return
+            newcomer = self._queue.is_newcomers(job)
+            sight = self._sights[job.id] = _Sight(now, newcomer)
+        if sight.first_s is None:
+            sight.first_s, sight.first_at = start_s, now
+        errors = self._errors.get(sight.of_newcomer)
+        sight.eta_s = start_s * median(errors) if errors and start_s is not None else start_s
+        sight.place, sight.paused = place, paused
+
+    def _tell(self) -> Generator[None, None, None]:
+        """Tell what is news, and forget who waits no more."""
+        for job_id, sight in tuple(self._sights.items()):
+            if job_id not in self._queue:
+                self._sights.pop(job_id, None)
+            elif _is_news(sight):
+                sight.told = Waiting(sight.place, sight.eta_s, sight.paused)
+                self._show(job_id, sight.told)
+            yield
+
+
+def _is_news(sight: _Sight) -> bool:
+    """Whether who waits should hear of a change: not of each, far behind."""
+    told = sight.told
+    if told is None or told.paused != sight.paused:
+        return True
+    if abs(sight.place - told.place) > told.place * _UNNOTICED:
+        return True
+    if told.eta_s is None or sight.eta_s is None:
+        return told.eta_s is not sight.eta_s
+    return abs(sight.eta_s - told.eta_s) > max(_UNNOTICED_S, told.eta_s * _UNNOTICED)
