@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bot.attachments import AttachmentService, Download, download
 from bot.client import Sextant
+from bot.db.allowances import AllowanceRepository, CountEnd, count_start
 from bot.db.instance import InstanceRepository
 from bot.db.jobs import JobRepository
 from bot.db.memory import TurnRepository
@@ -43,6 +44,7 @@ from bot.engine.spool import Spool
 from bot.internet import PublicInternet
 from bot.links import LinkService
 from bot.services.admission import Admission
+from bot.services.allowances import Allowances
 from bot.services.budget import Budget
 from bot.services.container import Services
 from bot.services.dropped import Dropped
@@ -54,6 +56,7 @@ from bot.services.privacy import Privacy
 from bot.services.prompts import keep_prompt
 from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
+from bot.services.role_limits import RoleLimits
 from bot.services.server_settings import ServerSettings
 from bot.services.setting_registry import settings_under
 from bot.services.styles import Styles, default_styles
@@ -169,6 +172,8 @@ async def open_app(
         await services.server_settings.load()
         await services.styles.load()
         await services.budget.load()
+        await services.role_limits.load()
+        await services.allowances.load()
         app = App(bot, services, outbox, live)
         bot.attach(services, partial(_begin, app, stack))
         if ground.metrics is not None:
@@ -232,7 +237,14 @@ def _engine(ground: _Ground) -> Engine:
         weights=ground.weights,
         journal=JobRepository(
             ground.database,
-            at_end=[remember_answer, keep_prompt, ground.next_steps.write, add_spending],
+            at_start=[count_start],
+            at_end=[
+                remember_answer,
+                keep_prompt,
+                ground.next_steps.write,
+                add_spending,
+                CountEnd(ground.catalog),
+            ],
         ),
         spool=spool,
         present=present,
@@ -244,16 +256,17 @@ def _engine(ground: _Ground) -> Engine:
 
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
     settings, catalog, database = ground.settings, ground.catalog, ground.database
-    registry = settings_under(settings.hosted)
+    registry = settings_under(settings.hosted, settings.limits)
     server_settings = ServerSettings(SettingRepository(database), catalog, registry)
     jobs, outbox = JobRepository(database), OutboxRepository(database)
     memory = Memory(TurnRepository(database), outbox.siblings)
     recipes, prompts = _recipes(ground), PromptRepository(database)
+    allowances = _allowances(ground, engine, server_settings)
     admission = Admission(
         catalog=catalog,
         profile=catalog.profile(settings.profile),
         weights=ground.weights,
-        engine=engine,
+        allowances=allowances,
         server_settings=server_settings,
     )
     budget = _budget(ground, engine, server_settings)
@@ -290,6 +303,8 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         attachments=AttachmentService(settings.media, ground.spool, ground.instead.download),
         links=LinkService(settings.links, settings.media, ground.spool, ground.internet),
         admission=admission,
+        allowances=allowances,
+        role_limits=allowances.role_limits,
         budget=budget,
         intake=intake,
         jobs=jobs,
@@ -297,6 +312,17 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
         instance=instance,
         dropped=Dropped(instance, admission),
         next_steps=ground.next_steps,
+    )
+
+
+def _allowances(ground: _Ground, engine: Engine, server_settings: ServerSettings) -> Allowances:
+    return Allowances(
+        repository=AllowanceRepository(ground.database),
+        engine=engine,
+        server_settings=server_settings,
+        role_limits=RoleLimits(SettingRepository(ground.database)),
+        catalog=ground.catalog,
+        clock=ground.instead.clock,
     )
 
 
@@ -330,11 +356,13 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
             await services.recipes.drop_files(job.submission.presentation)
 
     services.engine.observe(services.budget.ended)
+    services.engine.observe(services.allowances.ended)
     services.engine.observe(ended)
     services.engine.observe(services.next_steps.ended)
     await services.next_steps.start(app.bot.wait_until_ready)
     await services.engine.start()
     services.budget.resume()
+    services.allowances.resume()
     services.intake.resume()
     app.outbox.start()
     retention = Retention(
@@ -344,6 +372,7 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
         jobs=services.jobs,
         outbox=services.outbox,
         prompts=services.prompts,
+        allowances=services.allowances,
     )
     sweeping = asyncio.create_task(retention.run(), name="retention")
     stack.push_async_callback(_end, sweeping)

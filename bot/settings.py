@@ -134,6 +134,22 @@ class WebSettings(_Group):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
+class LimitSettings(_Group):
+    """The most that the jobs of a server may be, and those of all direct messages together.
+
+    Moderators may set less. 0 is no bound.
+
+    Attributes:
+        jobs_at_once: That wait or run.
+        jobs_hour: Started in an hour.
+        device_s_day: Seconds of computing in a day.
+    """
+
+    jobs_at_once: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    jobs_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    device_s_day: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
 class LogSettings(_Group):
     """What is written to standard error."""
 
@@ -173,6 +189,7 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     hosted: HostedSettings = HostedSettings()
     web: WebSettings = WebSettings()
+    limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
 
     @property

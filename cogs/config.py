@@ -17,7 +17,9 @@ from bot.delivery.replies import reply
 from bot.delivery.wording import one_line
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
+from bot.services.role_limits import MOST
 from bot.services.server_settings import SettingInForce, ShownChange
+from bot.services.setting_registry import MEMBER_LIMITS
 from models.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ Channel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | di
 
 _VALUE_CHARS = 60
 _CHANGES_SHOWN = 12
+_ROLES_SHOWN = 14
+"""A line has at most 60 characters, and Discord takes 1024."""
 
 _may_configure = app_commands.checks.has_permissions(manage_guild=True)
 """Discord offers the commands to nobody else, unless a server has overridden just that."""
@@ -58,6 +62,8 @@ class Config(commands.GroupCog, name="config"):
         for group in dict.fromkeys(_group(row) for row in rows):
             lines = [_line(row) for row in rows if _group(row) == group]
             embed.add_field(name=group.capitalize(), value="\n".join(lines), inline=False)
+        if roles := self._role_lines(interaction):
+            embed.add_field(name="Limits of roles", value=_fitting(roles), inline=False)
         await reply(interaction, "", embed=embed)
 
     @app_commands.command(name="set")
@@ -102,6 +108,33 @@ class Config(commands.GroupCog, name="config"):
         await reply(interaction, f"{_line(row)}\nThis counts in {_name(channel)} from now on.")
 
     @app_commands.command()
+    @app_commands.choices(limit=[app_commands.Choice(name=n, value=n) for n in MEMBER_LIMITS])
+    @_may_configure
+    async def role(
+        self,
+        interaction: discord.Interaction,
+        role: discord.Role,
+        limit: str,
+        value: app_commands.Range[int, 0, MOST] | None = None,
+    ) -> None:
+        """Set a limit for the members with a role, instead of the one for all members.
+
+        Args:
+            role: Whose limit it is; the most generous of somebody's roles counts.
+            limit: Which one.
+            value: Its new value, 0 for no limit. Leave it out to take the role's limit back.
+        """
+        await interaction.response.defer(ephemeral=True)
+        await self._services.role_limits.set(
+            role.guild.id, role.id, limit, value, user_id=interaction.user.id
+        )
+        if value is None:
+            said = f"`{limit}` of {role.mention} is that of all members from now on."
+        else:
+            said = f"{_role_limit(role, limit, value)}\nThis counts from now on."
+        await reply(interaction, said)
+
+    @app_commands.command()
     @_may_configure
     async def history(self, interaction: discord.Interaction) -> None:
         """See who changed which setting, when, from what to what."""
@@ -112,6 +145,16 @@ class Config(commands.GroupCog, name="config"):
         if not changes:
             raise InvalidRequest("Nobody has changed a setting here yet.")
         await reply(interaction, "\n".join(map(_change, changes)))
+
+    def _role_lines(self, interaction: discord.Interaction) -> list[str]:
+        """Return the limits of the roles that the server still has, the highest role first."""
+        guild, limits = interaction.guild, self._services.role_limits
+        return [
+            _role_limit(role, name, found[role.id])
+            for role in reversed(guild.roles if guild else ())
+            for name in MEMBER_LIMITS
+            if role.id in (found := limits.of(role.guild.id, name))
+        ]
 
     @change.autocomplete("key")
     async def _complete_key(
@@ -179,6 +222,16 @@ def _group(row: SettingInForce) -> str:
 
 def _line(row: SettingInForce) -> str:
     return f"`{row.setting.key}` **{_clipped(row.shown)}** ({row.origin})"
+
+
+def _role_limit(role: discord.Role, name: str, value: int) -> str:
+    return f"{role.mention} `{name}` **{value:,}**{'' if value else ' (no limit)'}"
+
+
+def _fitting(lines: list[str]) -> str:
+    """Return the lines, as many as a field holds, and how many are left."""
+    left = len(lines) - _ROLES_SHOWN
+    return "\n".join(lines[:_ROLES_SHOWN] + [f"… and {left} more"] * (left > 0))
 
 
 def _change(change: ShownChange) -> str:

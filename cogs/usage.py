@@ -11,8 +11,10 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.delivery.intake import requester_of
 from bot.delivery.replies import reply
 from bot.delivery.wording import duration
+from bot.services.allowances import Standing as LimitStanding
 from bot.services.budget import Standing
 from bot.services.container import Services
 from bot.services.usage import Cost, Figures, cost_of, usage_of
@@ -42,6 +44,9 @@ class Usage(commands.Cog):
         for period in periods:
             lines = [_line(figures) for figures in period.figures]
             embed.add_field(name=period.title, value="\n".join(lines) or "Nothing.", inline=False)
+        limits = services.allowances.standing(requester_of(interaction))
+        if limits:
+            embed.add_field(name="Limits here", value="\n".join(map(_limit, limits)), inline=False)
         for title, value in await self._money(interaction):
             embed.add_field(name=title, value=value, inline=False)
         waiting = services.engine.active_count(interaction.user.id)
@@ -84,6 +89,15 @@ def _standing(standing: Standing) -> str:
         lines.append(f"{usd(standing.held)} is held back for jobs under way.")
     lines.append(f"It begins at nought again on {standing.ends} (UTC).")
     return "\n".join(lines)
+
+
+def _limit(standing: LimitStanding) -> str:
+    whose = {"member": "You", "channel": "This channel", "server": "This server"}
+    who = whose[standing.subject.kind]
+    if standing.name == "jobs_hour":
+        return f"**{who}**: {standing.used:,.0f} of {standing.limit:,} jobs in an hour"
+    used, limit = duration(standing.used), duration(standing.limit)
+    return f"**{who}**: computed for {used} of {limit} in a day"
 
 
 def _line(figures: Figures) -> str:

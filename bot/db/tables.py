@@ -91,10 +91,10 @@ class SpendingTable(Table):
 
 
 class AllowanceTable(Table):
-    """What was used of a limit: jobs, and milliseconds of a lane, in a slot of five minutes.
+    """What was used of a limit: jobs, and milliseconds of a lane, in a slot of one minute.
 
     ``subject_id`` is a member, a channel, or 0 for the whole server, as ``kind`` says; ``slot``
-    counts the five minutes since 1970. The sums stay when jobs are deleted, so that nobody frees a
+    counts the minutes since 1970. The sums stay when jobs are deleted, so that nobody frees a
     limit by deleting data.
     """
 

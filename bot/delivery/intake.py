@@ -99,9 +99,9 @@ class Intake:
             HandlerError: It was refused; the caller lets it pass to ``bot.tree``.
         """
         requester = requester_of(interaction)
-        self._check(requester, model, interaction.channel, work)
+        self._check(requester, model, work)
         key = f"{interaction.id}:{purpose}"
-        with self.admission.counted(requester):
+        with self.admission.allowances.entering(requester):
             async with self._noted(key, requester, model):
                 anchor = await _acknowledge(interaction, ephemeral=ephemeral)
                 request = await work() if callable(work) else work
@@ -130,14 +130,12 @@ class Intake:
             return None
         self._arriving.add(key)
         answer: discord.Message | None = None
-        requester = Requester(
-            message.author.id, message.guild.id if message.guild else 0, message.channel.id
-        )
+        requester = author_of(message)
         try:
             if await self.jobs.knows(key):
                 return None
-            self._check(requester, model, message.channel, work)
-            with self.admission.counted(requester):
+            self._check(requester, model, work)
+            with self.admission.allowances.entering(requester):
                 async with self._noted(key, requester, model):
                     answer = await answer_message(message, _WORKING, key)
                     request = await work() if callable(work) else work
@@ -197,10 +195,8 @@ class Intake:
         """Delete what a member sent for a job that has ended, or that never came to be."""
         await asyncio.to_thread(self.spool.discard, paths_in(dump_request(submission.request)))
 
-    def _check(
-        self, requester: Requester, model: ModelSpec, channel: object, work: RequestSource
-    ) -> None:
-        self.admission.check(requester, model.modality, settings_channel(channel))
+    def _check(self, requester: Requester, model: ModelSpec, work: RequestSource) -> None:
+        self.admission.check(requester, model.modality)
         self.budget.check(requester.guild_id, model, None if callable(work) else work)
 
     @asynccontextmanager
@@ -228,7 +224,8 @@ class Intake:
 
     async def _submit(self, submission: Submission) -> Job:
         request = self.house_rules.bound(submission.request, submission.presentation)
-        submission = replace(submission, request=request)
+        requester = replace(submission.requester, roles=())  # they have had their say
+        submission = replace(submission, request=request, requester=requester)
         try:
             with self.budget.holding(submission):
                 submission = await self._with_recipe(submission)
@@ -237,6 +234,7 @@ class Intake:
             await self.discard_files(submission)
             raise
         if job.submission is submission and not job.state.final:
+            self.admission.allowances.started(job)
             self.live.follow(job)
         else:  # submitted before, with files of its own
             await self.discard_files(submission)
@@ -282,7 +280,26 @@ def _is_age_restricted(channel: object) -> bool:
 
 def requester_of(interaction: discord.Interaction[Any]) -> Requester:
     """Return who ran a command or pressed a button, and where."""
-    return Requester(interaction.user.id, interaction.guild_id or 0, interaction.channel_id or 0)
+    return _requester(
+        interaction.user,
+        interaction.guild_id or 0,
+        interaction.channel,
+        channel_id=interaction.channel_id or 0,
+    )
+
+
+def author_of(message: discord.Message) -> Requester:
+    """Return who wrote a message, and where."""
+    guild_id = message.guild.id if message.guild else 0
+    return _requester(message.author, guild_id, message.channel, channel_id=message.channel.id)
+
+
+def _requester(
+    person: discord.User | discord.Member, guild_id: int, channel: object, *, channel_id: int
+) -> Requester:
+    parent_id = channel.parent_id if isinstance(channel, discord.Thread) else 0
+    roles = tuple(role.id for role in getattr(person, "roles", ()))
+    return Requester(person.id, guild_id, channel_id, parent_id, roles)
 
 
 async def _acknowledge(interaction: discord.Interaction[Any], *, ephemeral: bool) -> Anchor:

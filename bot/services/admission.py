@@ -6,17 +6,14 @@ no disk and a request can be acknowledged at once. It must not know Discord.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bot.engine.engine import Engine
 from bot.engine.job import Requester
+from bot.services.allowances import Allowances
 from bot.services.server_settings import ServerSettings
 from models.catalog import Catalog, EndpointSource, ModelSpec, Profile
 from models.contracts import Modality
-from models.errors import HandlerError, LimitReached, ModelNotInstalled, ModelUnavailable
+from models.errors import HandlerError, ModelNotInstalled, ModelUnavailable
 from models.weights import WeightStore, remedy
 
 _NAMES = {
@@ -37,9 +34,8 @@ class Admission:
     catalog: Catalog
     profile: Profile
     weights: WeightStore
-    engine: Engine
+    allowances: Allowances
     server_settings: ServerSettings
-    _entering: Counter[int] = field(default_factory=Counter)
 
     def model_for(
         self,
@@ -106,46 +102,15 @@ class Admission:
             None,
         )
 
-    def check(self, requester: Requester, modality: Modality, channel_id: int = 0) -> None:
+    def check(self, requester: Requester, modality: Modality) -> None:
         """Refuse what is switched off, or one job too many. Looks into memory alone.
-
-        Args:
-            requester: Who asks.
-            modality: What for.
-            channel_id: The channel whose settings count, the requester's own if left out.
 
         Raises:
             ModelUnavailable: The modality is switched off here.
-            LimitReached: The member has as many jobs under way as one may.
+            LimitReached: The member, the channel or the server has as many jobs as it may.
         """
-        channel_id = channel_id or requester.channel_id
-        self._require_enabled(modality, requester.guild_id, channel_id)
-        self.check_limit(requester, channel_id)
-
-    def check_limit(self, requester: Requester, channel_id: int) -> None:
-        """Refuse one job too many. Looks into memory alone.
-
-        Raises:
-            LimitReached: The member has as many jobs under way as one may.
-        """
-        limit = int(self.server_settings.get("limits.jobs_at_once", requester.guild_id, channel_id))
-        user_id = requester.user_id
-        if self.engine.active_count(user_id) + self._entering[user_id] >= limit:
-            jobs = "a job" if limit == 1 else f"{limit} jobs"
-            raise LimitReached(
-                f"You already have {jobs} under way, and more is not allowed at once. "
-                "`/queue` shows what runs, `/cancel` stops it."
-            )
-
-    @contextmanager
-    def counted(self, requester: Requester) -> Iterator[None]:
-        """Count a request on its way in as a job of its member."""
-        self._entering[requester.user_id] += 1
-        try:
-            yield
-        finally:
-            self._entering[requester.user_id] -= 1
-            self._entering += Counter()
+        self._require_enabled(modality, requester.guild_id, requester.settings_channel_id)
+        self.allowances.check(requester)
 
     def _only_fetched(self, modality: Modality) -> str:
         """Return a model of this machine; a server's is never taken unasked: it may cost money."""

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from bot.engine.spool import Spool
     from bot.links import LinkService
     from bot.services.admission import Admission
+    from bot.services.allowances import Allowances
     from bot.services.budget import Budget
     from bot.services.dropped import Dropped
     from bot.services.memory import Memory
     from bot.services.next_steps import NextSteps
     from bot.services.privacy import Privacy
     from bot.services.recipes import RecipeService
+    from bot.services.role_limits import RoleLimits
     from bot.services.server_settings import ServerSettings
     from bot.services.styles import Styles
     from bot.settings import Settings
@@ -51,6 +53,8 @@ class Services:
     attachments: AttachmentService
     links: LinkService
     admission: Admission
+    allowances: Allowances
+    role_limits: RoleLimits
     budget: Budget
     intake: Intake
     jobs: JobRepository

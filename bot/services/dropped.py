@@ -17,12 +17,10 @@ from datetime import UTC, datetime
 import discord
 
 from bot.db.instance import InstanceRepository
-from bot.delivery.intake import settings_channel
-from bot.engine.job import Requester
+from bot.delivery.intake import author_of, settings_channel
 from bot.services.addressing import from_person
 from bot.services.admission import Admission
 from models.contracts import Modality
-from models.errors import LimitReached
 
 _log = logging.getLogger(__name__)
 
@@ -135,15 +133,10 @@ class Dropped:
         ]
 
     async def _wait_for_room(self, message: discord.Message) -> None:
-        """Wait while a member has as many jobs as one may: what was missed is not refused."""
-        requester = Requester(message.author.id, message.guild.id if message.guild else 0, 0)
-        while True:
-            try:
-                self.admission.check_limit(requester, settings_channel(message.channel))
-            except LimitReached:
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
+        """Wait while as many jobs are under way as may be: nothing missed is refused for it."""
+        allowances, requester = self.admission.allowances, author_of(message)
+        while not allowances.has_room(requester):  # noqa: ASYNC110 - room has no event
+            await asyncio.sleep(_RETRY_S)
 
     async def _move_cursor(self, message: discord.Message) -> None:
         """Note how far a channel was looked at, unless an older message is still on its way in."""

@@ -17,6 +17,7 @@ from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
 from bot.db.prompts import PromptRepository
 from bot.engine.journal import JournalUnavailable
+from bot.services.allowances import Allowances
 from bot.services.memory import Memory
 from bot.services.recipes import RecipeService
 from bot.settings import PrivacySettings
@@ -52,6 +53,7 @@ class Retention:
         jobs: JobRepository,
         outbox: OutboxRepository,
         prompts: PromptRepository,
+        allowances: Allowances,
     ) -> None:
         self._settings = settings
         self._memory = memory
@@ -59,6 +61,7 @@ class Retention:
         self._jobs = jobs
         self._outbox = outbox
         self._prompts = prompts
+        self._allowances = allowances
 
     async def run(self) -> None:
         """Sweep now and every hour, until cancelled. A database that is busy only costs a turn."""
@@ -78,6 +81,7 @@ class Retention:
         settled_days = max(
             _LEAST_SETTLED_DAYS, self._settings.recipe_days, self._settings.memory_days
         )
+        await self._allowances.sweep()
         return Swept(
             turns=await self._memory.forget_before(now - self._settings.memory_days * _DAY_S),
             recipes=await self._recipes.delete_expired(),

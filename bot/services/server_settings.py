@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.db.settings import SettingChange, SettingRepository
+from bot.services.role_limits import PREFIX as ROLE_PREFIX
 from bot.services.setting_registry import SETTINGS, Setting, Value
 from bot.services.styles import PREFIX as STYLE_PREFIX
 from models.catalog import Catalog
@@ -76,7 +77,7 @@ class ServerSettings:
         """Read every stored value. One that no longer fits is left out, so its default counts."""
         self._values.clear()
         for row in await self._repository.all():
-            if row.key.startswith(STYLE_PREFIX):
+            if row.key.startswith((STYLE_PREFIX, ROLE_PREFIX)):
                 continue
             setting = self.registry.get(row.key)
             try:

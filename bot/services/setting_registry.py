@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bot.settings import HostedSettings
+from bot.settings import HostedSettings, LimitSettings
 from models.catalog import Catalog
 from models.contracts import Modality
 from models.errors import InvalidRequest
@@ -20,6 +20,8 @@ Value = bool | int | float | str
 Kind = Literal["bool", "int", "float", "str", "choice", "model"]
 
 MONTHLY_CAP = "limits.usd_month"
+MEMBER_LIMITS = ("jobs_at_once", "jobs_hour", "device_s_day")
+"""The limits of a member, each also one of a channel and of the server."""
 
 _WORDS = {
     "on": True, "yes": True, "true": True, "1": True,
@@ -139,6 +141,17 @@ def _model(modality: Modality, description: str) -> Setting:
     )
 
 
+def _limit(name: str, description: str, *, channel_scope: bool = False) -> Setting:
+    return Setting(
+        key=f"limits.{name}",
+        kind="int",
+        default=0,
+        description=description,
+        maximum=1_000_000,
+        channel_scope=channel_scope,
+    )
+
+
 _ALL = (
     _switch("text.enabled", "Whether members may ask and chat."),
     _model(Modality.TEXT, "The model that answers."),
@@ -213,6 +226,30 @@ _ALL = (
         maximum=50,
         channel_scope=False,
     ),
+    _limit("jobs_hour", "How many jobs a member may start in an hour; 0 is no limit."),
+    _limit("device_s_day", "How many seconds a member may compute in a day; 0 is no limit."),
+    _limit(
+        "channel_jobs_at_once",
+        "How many jobs of a channel may wait or run; 0 is no limit.",
+        channel_scope=True,
+    ),
+    _limit(
+        "channel_jobs_hour",
+        "How many jobs a channel may start in an hour; 0 is no limit.",
+        channel_scope=True,
+    ),
+    _limit(
+        "channel_device_s_day",
+        "How many seconds a channel may compute in a day; 0 is no limit.",
+        channel_scope=True,
+    ),
+    _limit(
+        "server_jobs_at_once", "How many jobs of the server may wait or run; the owner has a bound."
+    ),
+    _limit("server_jobs_hour", "How many jobs the server may start in an hour; 0 is no limit."),
+    _limit(
+        "server_device_s_day", "How many seconds the server may compute in a day; 0 is no limit."
+    ),
     Setting(
         key=MONTHLY_CAP,
         kind="float",
@@ -223,11 +260,18 @@ _ALL = (
     ),
 )
 
-SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _ALL}
-"""Every setting by its key, in the order in which they are shown."""
 
-
-def settings_under(hosted: HostedSettings) -> Mapping[str, Setting]:
+def settings_under(hosted: HostedSettings, limits: LimitSettings) -> Mapping[str, Setting]:
     """Return every setting, within what the owner allows."""
     most = hosted.usd_per_server_month
-    return {**SETTINGS, MONTHLY_CAP: replace(SETTINGS[MONTHLY_CAP], default=most, maximum=most)}
+    found = {setting.key: setting for setting in _ALL}
+    found[MONTHLY_CAP] = replace(found[MONTHLY_CAP], default=most, maximum=most)
+    for name in MEMBER_LIMITS:
+        key, bound = f"limits.server_{name}", getattr(limits, name)
+        if bound:  # 0 would be no limit
+            found[key] = replace(found[key], default=bound, minimum=1, maximum=bound)
+    return found
+
+
+SETTINGS: Mapping[str, Setting] = settings_under(HostedSettings(), LimitSettings())
+"""Every setting by its key, in the order in which they are shown."""

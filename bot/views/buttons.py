@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import discord
 
-from bot.delivery.intake import requester_of, settings_channel
+from bot.delivery.intake import place_of, requester_of
 from bot.delivery.replies import reply
 from bot.engine.job import Job
 from bot.services.pictures import reading_again
@@ -55,16 +55,14 @@ class AgainButton(PersistentButton, template=AGAIN_TEMPLATE):
     async def pressed(self, interaction: Press) -> None:
         require_owner(interaction, int(self._fields["user"]), "repeat this")
         services = services_of(interaction)
-        where = settings_channel(interaction.channel)
-        services.admission.check_limit(requester_of(interaction), where)
+        services.admission.allowances.check(requester_of(interaction))
         ephemeral = interaction.message is not None and interaction.message.flags.ephemeral
         recipe = await load_recipe(
             interaction, self._fields["recipe"], acknowledge=True, ephemeral=ephemeral
         )
         model = services.admission.model_for(
             recipe.request.modality,
-            interaction.guild_id or 0,
-            where,
+            *place_of(interaction),
             recipe.model_id,
         )
         request, shown = _anew(recipe.request), recipe.presentation

@@ -30,10 +30,10 @@ async def upscale(interaction: Press, message: discord.Message, file: discord.At
 
     Raises:
         ModelUnavailable: Making pictures larger is switched off here.
-        LimitReached: The member has as many jobs under way as one may.
+        LimitReached: The member, the channel or the server has as many jobs as it may.
     """
     admission, place = services_of(interaction).admission, place_of(interaction)
-    admission.check(requester_of(interaction), Modality.UPSCALING, place[1])
+    admission.check(requester_of(interaction), Modality.UPSCALING)
     try:
         model = admission.model_for(Modality.UPSCALING, *place)
     except ModelUnavailable:
@@ -65,8 +65,8 @@ async def _resample(interaction: Press, file: discord.Attachment) -> None:
     from models.upscaling.resampling import enlarge
 
     services, requester = services_of(interaction), requester_of(interaction)
-    await interaction.response.defer(thinking=True)
-    with services.admission.counted(requester):
+    with services.admission.allowances.entering(requester):
+        await interaction.response.defer(thinking=True)
         [media] = await fetched(services, [file])
         try:
             path = services.spool.path(media)

@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 import discord
 
-from bot.delivery.intake import requester_of, settings_channel
+from bot.delivery.intake import requester_of
 from bot.delivery.replies import reply
 from bot.services.pictures import message_at, pictures
 from bot.views import actions
@@ -98,8 +98,7 @@ async def _perform(
     files: list[discord.Attachment],
     recipe_id: str,
 ) -> None:
-    services, where = services_of(interaction), settings_channel(interaction.channel)
-    services.admission.check_limit(requester_of(interaction), where)
+    services_of(interaction).admission.allowances.check(requester_of(interaction))
     if action == "upscale":
         await upscale(interaction, message, files[0])
         return

@@ -92,7 +92,7 @@ async def test_keys_and_values_complete_while_typing(world: World) -> None:
     assert await offered("set", "key") == list(SETTINGS)[:25]  # Discord takes no more at once
     for key in SETTINGS:
         assert key in await offered("set", "key", key)
-    assert await offered("set", "key", "jobs") == ["limits.jobs_at_once"]
+    assert await offered("set", "key", "limits.jobs") == ["limits.jobs_at_once", "limits.jobs_hour"]
     assert "limits.jobs_at_once" not in await offered("set", "key", channel=world.channel)
     assert await offered("set", "value", key="text.enabled") == ["on", "off"]
     assert await offered("set", "value", key="speech.model") == ["fake-speech"]

@@ -16,7 +16,7 @@ from bot.engine.job import Job, JobState, Outcome, new_job_id
 from bot.services.budget import Budget
 from bot.services.server_settings import ServerSettings
 from bot.services.setting_registry import MONTHLY_CAP, SETTINGS, settings_under
-from bot.settings import HostedSettings
+from bot.settings import HostedSettings, LimitSettings
 from models.contracts import Modality, TextResult, Usage
 from models.errors import InvalidRequest, LimitReached
 from tests.fakes import FakeWeights, fake_catalog, fake_model, submission, text_request
@@ -59,7 +59,8 @@ class Bench:
     def __init__(self, database: Database, hosted: HostedSettings) -> None:
         self.clock, self.engine = Clock(), Live()
         self.jobs = JobRepository(database, at_end=[add_spending])
-        self.settings = ServerSettings(SettingRepository(database), CATALOG, settings_under(hosted))
+        registry = settings_under(hosted, LimitSettings())
+        self.settings = ServerSettings(SettingRepository(database), CATALOG, registry)
         self.budget = Budget(
             settings=hosted,
             spending=SpendingRepository(database),
@@ -269,6 +270,7 @@ async def test_nothing_may_be_spent_where_the_cap_is_nought(bench: Bench) -> Non
 
 
 def test_what_ships_agrees_with_the_owners_settings() -> None:
-    shipped = settings_under(HostedSettings())
+    shipped = settings_under(HostedSettings(), LimitSettings())
     assert shipped == SETTINGS
-    assert settings_under(HostedSettings(usd_per_server_month=99))[MONTHLY_CAP].maximum == 99
+    raised = settings_under(HostedSettings(usd_per_server_month=99), LimitSettings())
+    assert raised[MONTHLY_CAP].maximum == 99

@@ -2,10 +2,12 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bot.db.allowances import AllowanceRepository, count_start
 from bot.db.jobs import JobRepository
 from bot.db.memory import TurnRepository
 from bot.db.outbox import OutboxRepository
@@ -14,12 +16,13 @@ from bot.db.recipes import RecipeRepository
 from bot.db.session import Database
 from bot.engine.job import Job, JobState, Outcome, Requester
 from bot.engine.spool import Spool
+from bot.services.allowances import Allowances
 from bot.services.kept_pictures import KeptPictures
 from bot.services.memory import Memory, Turn
 from bot.services.recipes import Recipe, RecipeService
 from bot.services.retention import Retention, Swept
 from bot.settings import PrivacySettings
-from tests.fakes import submission, text_request
+from tests.fakes import fake_catalog, submission, text_request
 
 DAY_S = 86_400.0
 
@@ -32,7 +35,8 @@ class Kept:
         self.memory = Memory(TurnRepository(database), self.outbox.siblings)
         pictures = KeptPictures(folder / "kept", Spool(folder), days=30, mb_per_member=1)
         self.recipes = RecipeService(RecipeRepository(database), pictures, days=30)
-        self.jobs = JobRepository(database)
+        self.jobs = JobRepository(database, at_start=[count_start])
+        self.allowances = AllowanceRepository(database)
         self.retention = Retention(
             PrivacySettings(**settings),
             memory=self.memory,
@@ -40,6 +44,13 @@ class Kept:
             jobs=self.jobs,
             outbox=self.outbox,
             prompts=PromptRepository(database),
+            allowances=Allowances(
+                repository=self.allowances,
+                engine=cast("Any", None),
+                server_settings=cast("Any", None),
+                role_limits=cast("Any", None),
+                catalog=fake_catalog(),
+            ),
         )
 
     async def turn(self, message_id: int, days_old: float) -> None:
@@ -67,6 +78,14 @@ async def test_only_what_is_too_old_goes(kept: Kept) -> None:
     assert [turn.message_id for turn in await kept.memory.of_member(1)] == [2]
     assert [row.id for row in await kept.jobs.of_member(1)] == ["b" * 16]
     assert await kept.retention.sweep() == Swept(turns=0, recipes=0, jobs=0, parts=0, prompts=0)
+
+
+async def test_what_was_used_of_limits_goes_after_a_day(kept: Kept) -> None:
+    await kept.job("a" * 16, days_old=1.1)
+    await kept.job("b" * 16, days_old=0.9)
+    assert len([slot for slots in (await kept.allowances.since(0)).values() for slot in slots]) == 6
+    await kept.retention.sweep()
+    assert [len(slots) for slots in (await kept.allowances.since(0)).values()] == [1, 1, 1]
 
 
 async def test_a_job_under_way_stays_however_old(kept: Kept) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from bot.services.setting_registry import SETTINGS, Setting
+from bot.services.setting_registry import SETTINGS, Setting, settings_under
+from bot.settings import HostedSettings, LimitSettings
 from models.catalog import Catalog, ModelSpec
 from models.contracts import Modality
 from models.errors import HandlerError, InvalidRequest, ModelUnavailable
@@ -90,6 +91,18 @@ def test_every_default_fits_its_own_setting(setting: Setting) -> None:
 def test_every_setting_can_be_offered_as_a_choice(setting: Setting) -> None:
     assert len(f"{setting.key}: {setting.description}") <= 100
     assert setting.key.count(".") == 1
+
+
+def test_moderators_stay_within_the_owners_bounds() -> None:
+    bounded = settings_under(HostedSettings(), LimitSettings(jobs_at_once=0, jobs_hour=40))
+    hour = bounded["limits.server_jobs_hour"]
+    assert hour.parse("40", CATALOG) == hour.default == 40
+    for text in ("0", "41"):  # 0 would be no limit
+        with pytest.raises(InvalidRequest, match="from 1 to 40"):
+            hour.parse(text, CATALOG)
+    free = bounded["limits.server_jobs_at_once"]
+    assert free.default == free.parse("0", CATALOG) == 0
+    assert SETTINGS["limits.server_jobs_at_once"].maximum == LimitSettings().jobs_at_once
 
 
 def test_refusals_are_fit_to_be_shown() -> None:
