@@ -7,7 +7,7 @@ architecture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from models.contracts import Control, Notice, PictureText, VisionRequest
 from models.errors import ModelLoadFailed
@@ -19,6 +19,9 @@ from models.vision.text_models import TextFinder, TextReader, bundled_folder
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_LEAST_LETTERS: Final = 3
+"""What is shorter is the pattern of a leaf or of fur more often than text."""
 
 
 class Boundary:
@@ -44,7 +47,9 @@ class Boundary:
         read = yield from self._read(picture, request, control)
         if read is None:
             return None
-        return PictureText(f"{limits.unknown.rstrip('.')}.", read.lines)
+        letters = sum(character.isalnum() for character in read.text)
+        lines = read.lines if letters >= _LEAST_LETTERS else ()
+        return PictureText(f"{limits.unknown.rstrip('.')}.", lines)
 
     def close(self) -> None:
         """Free the models that read text."""

@@ -127,14 +127,17 @@ def test_a_picture_beyond_a_captioner_is_read(
     handler = load(row, str(checkpoint("captioner")), "cpu")
     with_text = drawing("red", "circle", side_px=400)
     ImageDraw.Draw(with_text).text((60, 20), "closed", "black", ImageFont.load_default(size=60))
-    images = media(with_text), media(drawing("red", "circle"))
+    like_text = drawing("red", "circle", side_px=400)
+    ImageDraw.Draw(like_text).text((160, 20), "42", "black", ImageFont.load_default(size=60))
+    images = media(with_text), media(drawing("red", "circle")), media(like_text)
     events = list(handler.run(VisionRequest(images, "caption"), control))
     handler.close()
     result = result_of(events)
     assert isinstance(result, VisionResult)
     said = (LIMITS | limits)["unknown"].rstrip(".") + "."
-    assert [answer.text for answer in result.answers] == [said, said]
-    assert [[line.text for line in answer.lines] for answer in result.answers] == [["closed"], []]
+    assert [answer.text for answer in result.answers] == [said] * 3
+    lines = [[line.text for line in answer.lines] for answer in result.answers]
+    assert lines == [["closed"], [], []]
     told = {event.message for event in events if isinstance(event, Notice)}
     assert told == {
         "This model only knows simple drawings. The owner gets one for photos with "
