@@ -7,6 +7,7 @@ never imports torch: hardware is asked of the operating system and of ``nvidia-s
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from bot.invite import PERMISSIONS, invite_url
-from bot.settings import CONFIG_FOLDER, Settings
+from bot.settings import CONFIG_FOLDER, Settings, WebSettings
+from bot.web.visit import AnotherProgram, troubles
 from models.catalog import Catalog, EndpointSource, HubSource, ModelSpec, Profile, Weights
 from models.hub import gated
 from models.weights import WeightStore, room_mb
@@ -110,6 +112,7 @@ def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
     missing_mb = sum(room_mb(spec) for spec in needed if not store.is_installed(spec))
     yield from check_disk(settings, missing_mb)
     yield check_database(settings)
+    yield from check_page(settings.web)
     yield from check_discord(settings, offline=offline)
 
 
@@ -270,6 +273,37 @@ def check_database(settings: Settings) -> Check:
     if found == newest_revision():
         return Check(Level.OK, "database", f"schema {found}")
     return Check(Level.WARN, "database", f"schema {found}", "python -m bot db upgrade")
+
+
+def check_page(settings: WebSettings) -> Iterator[Check]:
+    """Health and metrics: where they are served, who may read them, and what they say just now."""
+    if not settings.port:
+        yield Check(Level.OK, "page", "health and metrics are not served (web.port is 0)")
+        return
+    place = f"http://{settings.host}:{settings.port}"
+    try:
+        wrong = troubles(settings)
+    except AnotherProgram:
+        finding = f"{place} is held by something that is no bot, or hangs"
+        yield Check(Level.WARN, "page", finding, "Set SEXTANT_WEB__PORT to a port that is free.")
+        return
+    if wrong is None:
+        yield Check(Level.OK, "page", f"health and metrics will be at {place}")
+    elif wrong:
+        told = "; ".join(f"{name}: {finding}" for name, finding in wrong.items())
+        yield Check(Level.WARN, "page", f"the bot that runs is not ready: {told}")
+    else:
+        yield Check(Level.OK, "page", f"the bot that runs is ready ({place}/readyz)")
+    if not _is_loopback(settings.host):
+        remedy = "Let a firewall decide who reaches it, or leave web.host at 127.0.0.1."
+        yield Check(Level.WARN, "page", f"{settings.host} is open to others, no password", remedy)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 # --------------------------------------------------------------------------- Discord

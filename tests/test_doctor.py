@@ -1,7 +1,10 @@
 """What the doctor finds on machines of several kinds. What it asks Discord is in tests/e2e."""
 
+import socket
 import sqlite3
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from bot import doctor
 from bot.doctor import Hardware, Level
-from bot.settings import CONFIG_FOLDER, Settings
+from bot.settings import CONFIG_FOLDER, Settings, WebSettings
 from models.catalog import BACKEND_GROUP, Catalog
 from models.weights import WeightStore
 
@@ -190,6 +193,41 @@ def test_the_database_is_looked_at(settings: Settings) -> None:
     check = doctor.check_database(settings)
     assert check.level is Level.WARN
     assert check.remedy == "python -m bot db upgrade"
+
+
+def test_no_page_is_no_fault() -> None:
+    [check] = doctor.check_page(WebSettings())
+    assert (check.level, check.remedy) == (Level.OK, "")
+
+
+def test_a_page_that_others_reach_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    [check] = doctor.check_page(WebSettings(port=port))
+    assert (check.level, check.finding.split()[-1]) == (Level.OK, f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(doctor, "troubles", lambda settings: None)
+    _, check = doctor.check_page(WebSettings(port=port, host="0.0.0.0"))
+    assert check.level is Level.WARN
+    assert "firewall" in check.remedy
+
+
+def test_a_port_that_something_else_holds_is_named() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        [check] = doctor.check_page(WebSettings(port=server.server_port))
+        server.shutdown()
+        serving.join()
+    assert (check.level, "SEXTANT_WEB__PORT" in check.remedy) == (Level.WARN, True)
 
 
 def test_a_missing_token_blocks_and_says_where_to_get_one(
