@@ -58,7 +58,7 @@ from bot.services.recipes import RecipeService
 from bot.services.retention import Retention
 from bot.services.role_limits import RoleLimits
 from bot.services.server_settings import ServerSettings
-from bot.services.setting_registry import settings_under
+from bot.services.setting_registry import PAUSED, settings_under
 from bot.services.styles import Styles, default_styles
 from bot.settings import CONFIG_FOLDER, Settings
 from models.catalog import Catalog
@@ -359,6 +359,9 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
     services.engine.observe(services.allowances.ended)
     services.engine.observe(ended)
     services.engine.observe(services.next_steps.ended)
+    services.server_settings.watch(
+        PAUSED, lambda guild_id, paused: services.engine.pause(guild_id, paused=bool(paused))
+    )
     await services.next_steps.start(app.bot.wait_until_ready)
     await services.engine.start()
     services.budget.resume()

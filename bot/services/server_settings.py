@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,7 @@ class ServerSettings:
         self._repository = repository
         self._catalog = catalog
         self._values: dict[tuple[int, int, str], Value] = {}
+        self._watchers: dict[str, Callable[[int, Value], None]] = {}
         self._writing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -90,6 +91,18 @@ class ServerSettings:
                 )
                 continue
             self._values[row.guild_id, row.channel_id, row.key] = value
+
+    def watch(self, key: str, watcher: Callable[[int, Value], None]) -> None:
+        """Have the values of servers told: now those that are set, later each that has changed.
+
+        Args:
+            key: A setting that no channel has for itself.
+            watcher: Takes a server's id and the value that counts there.
+        """
+        self._watchers[key] = watcher
+        for (guild_id, _, each), value in self._values.items():
+            if each == key:
+                watcher(guild_id, value)
 
     def get(self, key: str, guild_id: int, channel_id: int = 0) -> Value:
         """Return the value in force. For a thread, pass the channel that it belongs to."""
@@ -120,6 +133,7 @@ class ServerSettings:
                 user_id=user_id,
             )
             self._values[guild_id, channel_id, key] = value
+            self._tell(key, guild_id)
         return self._in_force(setting, guild_id, channel_id)
 
     async def reset(
@@ -139,6 +153,7 @@ class ServerSettings:
                 key, None, guild_id=guild_id, channel_id=channel_id, user_id=user_id
             )
             del self._values[guild_id, channel_id, key]
+            self._tell(key, guild_id)
         return self._in_force(setting, guild_id, channel_id)
 
     async def changes(self, guild_id: int, limit: int = 15) -> list[ShownChange]:
@@ -148,6 +163,10 @@ class ServerSettings:
     async def changed_at(self, key: str, guild_id: int, channel_id: int) -> float | None:
         """Return when a setting was last changed for a channel or its server (Unix seconds)."""
         return await self._repository.changed_at(key, guild_id=guild_id, channel_id=channel_id)
+
+    def _tell(self, key: str, guild_id: int) -> None:
+        if watcher := self._watchers.get(key):
+            watcher(guild_id, self.get(key, guild_id))
 
     def _in_force(self, setting: Setting, guild_id: int, channel_id: int) -> SettingInForce:
         channel = self._values.get((guild_id, channel_id, setting.key)) if channel_id else None

@@ -20,6 +20,7 @@ Value = bool | int | float | str
 Kind = Literal["bool", "int", "float", "str", "choice", "model"]
 
 MONTHLY_CAP = "limits.usd_month"
+PAUSED = "queue.paused"
 MEMBER_LIMITS = ("jobs_at_once", "jobs_hour", "device_s_day")
 """The limits of a member, each also one of a channel and of the server."""
 
@@ -256,6 +257,13 @@ _ALL = (
         default=HostedSettings().usd_per_server_month,
         description="What hosted models may cost in a month, in US dollars, below the owner's cap.",
         maximum=HostedSettings().usd_per_server_month,
+        channel_scope=False,
+    ),
+    Setting(
+        key=PAUSED,
+        kind="bool",
+        default=False,
+        description="Whether jobs wait: `/pause` switches it on, `/resume` off.",
         channel_scope=False,
     ),
 )

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from bot.db.session import Database
 from bot.db.settings import SettingRepository
 from bot.services.server_settings import ServerSettings
-from bot.services.setting_registry import SETTINGS
+from bot.services.setting_registry import SETTINGS, Value
 from models.errors import InvalidRequest, ModelUnavailable
 from tests.fakes import fake_catalog
 
@@ -177,3 +177,14 @@ async def test_what_cannot_be_stored_does_not_count(
     with pytest.raises(OSError, match="disk full"):
         await _set(settings, "text.enabled", "off")
     assert settings.get("text.enabled", GUILD) is True
+
+
+async def test_a_watcher_is_told_what_is_set_and_what_changes(settings: ServerSettings) -> None:
+    await _set(settings, "queue.paused", "on")
+    told: list[tuple[int, Value]] = []
+    settings.watch("queue.paused", lambda *change: told.append(change))
+    assert told == [(GUILD, True)]
+    await settings.set("queue.paused", "on", guild_id=GUILD + 1, user_id=MODERATOR)
+    await _set(settings, "text.chat", "off")
+    await settings.reset("queue.paused", guild_id=GUILD, user_id=MODERATOR)
+    assert told[1:] == [(GUILD + 1, True), (GUILD, False)]
