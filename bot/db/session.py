@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -300,8 +300,11 @@ class _AdvisoryLock:
             "SELECT count(*) FROM pg_locks"
             " WHERE locktype = 'advisory' AND objid = :key AND pid = pg_backend_pid()"
         ).bindparams(key=_ADVISORY_KEY)
-        found = (await self._connection.execute(query)).scalar_one()
-        await self._connection.commit()
+        try:
+            found = (await self._connection.execute(query)).scalar_one()
+            await self._connection.commit()
+        except SQLAlchemyError:  # it was lost, and the lock with it
+            return False
         return bool(found)
 
     async def release(self) -> None:
