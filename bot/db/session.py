@@ -309,5 +309,6 @@ class _AdvisoryLock:
 
     async def release(self) -> None:
         if self._connection is not None:
+            await self._connection.invalidate()  # back in the pool it would hold the lock
             await self._connection.close()
             self._connection = None
