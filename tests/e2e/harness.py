@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import struct
 import sys
@@ -243,6 +244,13 @@ class Bot:
         if self.alive:
             os.kill(self.pid, signal.SIGKILL)
             await self.wait()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def write_installation(folder: Path) -> Path:

@@ -16,18 +16,12 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.harness import Bot, Wire
+from tests.e2e.harness import Bot, Wire, free_port
 from tests.e2e.looking import final, saying
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 Checks = dict[str, dict[str, Any]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Visitor:
