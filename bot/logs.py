@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -74,7 +75,18 @@ def _attach(formatter: logging.Formatter) -> logging.Logger:
     root = logging.getLogger()
     root.handlers = [handler]
     logging.captureWarnings(True)  # noqa: FBT003 - the standard library's signature
+    sys.excepthook = _log_uncaught
     return root
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Log what ends the process; an interrupt is nobody's fault."""
+    if isinstance(error, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger("bot").critical("the process ends", exc_info=(kind, error, trace))
 
 
 class TextFormatter(logging.Formatter):

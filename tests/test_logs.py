@@ -3,14 +3,20 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from bot.engine.job import new_job_id
+from bot.engine.engine import Engine
+from bot.engine.job import Job, Outcome, new_job_id
 from bot.logs import about, set_up, set_up_worker
 from bot.settings import LogSettings
+from tests.fakes import fake_engine, outcome_of, submission
+from tests.scripted import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +30,7 @@ def restored() -> Iterator[None]:
     yield
     root.handlers, root.level = handlers, level
     logging.captureWarnings(False)
+    sys.excepthook = sys.__excepthook__
     for name, value in levels.items():
         logging.getLogger(name).setLevel(value)
 
@@ -155,3 +162,61 @@ def test_what_libraries_warn_of_is_a_line_too(capfd: pytest.CaptureFixture[str])
     [line] = lines(capfd)
     assert "that is slow" in str(line["message"])
     assert (line["logger"], line["worker"], line["job_id"]) == ("py.warnings", 77, JOB)
+
+
+def test_what_ends_the_process_is_a_line_too() -> None:
+    script = (
+        "from bot.logs import set_up; from bot.settings import LogSettings\n"
+        "set_up(LogSettings(format='json'))\n"
+        "raise ValueError('no such thing')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    [line] = map(json.loads, done.stderr.splitlines())
+    assert (line["level"], line["message"]) == ("critical", "the process ends")
+    assert line["error"].endswith("ValueError: no such thing")
+
+
+# --------------------------------------------------------------------------- the engine
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    engine = fake_engine(Stage(tmp_path).start_worker, tmp_path, device="cpu")
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def test_lines_of_the_engine_have_the_fields_of_their_job(
+    engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    set_up(LogSettings(format="json"))
+    job = await engine.submit(submission("!log careful\n!bug", guild=77))
+    await outcome_of(engine, job)
+    careful, failed = lines(capfd)
+    assert (careful["message"], careful["job_id"], careful["attempt"]) == ("careful", job.id, 1)
+    assert failed["job_id"] == job.id
+    assert (failed["lane"], failed["model"], failed["modality"]) == ("cpu/0", "fake-text", "text")
+    assert (failed["attempt"], failed["guild_id"]) == (1, 77)
+
+
+async def test_a_job_that_begins_when_another_ends_has_fields_of_its_own(
+    engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    set_up(LogSettings(format="json"))
+
+    async def ended(job: Job, outcome: Outcome) -> None:
+        logging.getLogger("observer").info("%s", job.submission.requester.guild_id)
+
+    engine.observe(ended)
+    jobs = [await engine.submit(submission("fine", guild=guild)) for guild in (1, 2, 3)]
+    for job in jobs:
+        await outcome_of(engine, job)
+    await asyncio.sleep(0.05)
+    seen = lines(capfd)
+    assert {line["job_id"] for line in seen} == {job.id for job in jobs}
+    assert all(line["message"] == str(line["guild_id"]) for line in seen)
+    logging.getLogger("bot").info("nothing to do with them")
+    [line] = lines(capfd)
+    assert "job_id" not in line
