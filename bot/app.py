@@ -296,6 +296,7 @@ def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:
             jobs=jobs,
             outbox=outbox,
             prompts=prompts,
+            allowances=allowances.repository,
         ),
         prompts=prompts,
         recipes=recipes,

@@ -51,6 +51,8 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
             f"{days.job_days} days",
             f"- {kept.prompts} prompts that moderators can read, for {days.prompt_days} days. "
             f"{self._logged(interaction)}",
+            "- How many jobs you started and how long they computed, by minute, for a day: limits "
+            "count by that, so deleting leaves it alone",
             "Other files are deleted when their job has ended. Nothing is used to train anything.",
             "If you manage a server, the record of who changed its settings belongs to the server.",
             "`/privacy export` sends you all of it, `/privacy delete` deletes it.",
@@ -89,7 +91,8 @@ class PrivacyCog(commands.GroupCog, name="privacy"):
         await reply(
             interaction,
             "This stops your jobs and deletes all that I keep about you: conversations, buttons, "
-            "prompts and the usage log. Messages in channels stay until you delete them. Go on?",
+            "prompts and the usage log. What you used of limits goes by itself after a day. "
+            "Messages in channels stay until you delete them. Go on?",
             view=Confirm(interaction, self._services.privacy),
         )
 

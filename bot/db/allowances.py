@@ -51,6 +51,16 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberMinute:
+    """What a member used in a server in a minute that began at a moment (Unix seconds)."""
+
+    guild_id: int
+    began_at: int
+    jobs: int
+    device_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What counts for all subjects of a job, in one minute (counted since 1970)."""
 
@@ -155,6 +165,16 @@ class AllowanceRepository:
                 subject = Subject(row.kind, row.guild_id, row.subject_id)  # type: ignore[arg-type]
                 found[subject][row.slot] = Used(row.jobs, row.device_ms)
         return found
+
+    async def of_member(self, user_id: int) -> list[MemberMinute]:
+        """Return what a member used in the last day, oldest first."""
+        own = {"kind": "member", "subject_id": user_id}
+        statement = select(AllowanceTable).filter_by(**own).order_by(AllowanceTable.slot)
+        async with self._database.reading() as session:
+            return [
+                MemberMinute(row.guild_id, row.slot * SLOT_S, row.jobs, row.device_ms)
+                for row in await session.scalars(statement)
+            ]
 
     async def keep(self, slots: range) -> None:
         """Delete what was used in other minutes; those ahead are of a clock that was wrong."""

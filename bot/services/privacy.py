@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bot.db.allowances import AllowanceRepository
 from bot.db.jobs import JobRepository
 from bot.db.outbox import OutboxRepository
 from bot.db.prompts import PromptRepository
@@ -56,6 +57,7 @@ class Privacy:
         jobs: JobRepository,
         outbox: OutboxRepository,
         prompts: PromptRepository,
+        allowances: AllowanceRepository,
     ) -> None:
         self._engine = engine
         self._memory = memory
@@ -63,6 +65,7 @@ class Privacy:
         self._jobs = jobs
         self._outbox = outbox
         self._prompts = prompts
+        self._allowances = allowances
 
     async def kept(self, user_id: int) -> Kept:
         """Return how much is kept about a member."""
@@ -87,6 +90,7 @@ class Privacy:
             "pictures": [name for name, _ in pictures],
             "prompts": [asdict(prompt) for prompt in await self._prompts.of_member(user_id)],
             "usage_log": [asdict(row) for row in await self._jobs.of_member(user_id)],
+            "limits": [asdict(minute) for minute in await self._allowances.of_member(user_id)],
         }
         return json.dumps(everything, ensure_ascii=False, indent=2)
 
@@ -97,7 +101,8 @@ class Privacy:
     async def delete(self, user_id: int) -> Kept:
         """Stop a member's jobs and delete everything that belongs to them; return how much.
 
-        Buttons of others that carry a part of the member's conversations go as well.
+        Buttons of others that carry a part of the member's conversations go as well. What was used
+        of limits stays for its day, or deleting would give it back.
         """
         await self._stop_jobs(user_id)
         conversations = {turn.conversation_id for turn in await self._memory.of_member(user_id)}

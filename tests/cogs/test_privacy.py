@@ -45,6 +45,8 @@ async def test_export_has_everything_of_ones_own_and_nothing_of_others(world: Wo
     exported = json.loads(text)
     assert [turn["content"] for turn in exported["conversations"]] == ["my secret", "my secret"]
     assert exported["usage_log"][0]["modality"] == "text"
+    assert {minute["guild_id"] for minute in exported["limits"]} == {world.guild.id}
+    assert sum(minute["jobs"] for minute in exported["limits"]) == 1
     assert "my secret" in exported["buttons"][0]["request"]
     assert "their secret" not in text
 
@@ -59,6 +61,7 @@ async def test_delete_asks_first(world: World) -> None:
         "conversations",
         "buttons",
         "usage_log",
+        "limits",
     }
 
 
@@ -68,11 +71,12 @@ async def test_delete_deletes_everything_of_the_member_alone(world: World) -> No
     await chat(world, world.stranger, "theirs")
     said = await delete(world, world.member)
     assert "2 messages of conversations, 2 buttons, 2 rows" in said
-    assert await leftovers(world, world.member.id) == {}
+    assert set(await leftovers(world, world.member.id)) == {"limits"}
     assert set(await leftovers(world, world.stranger.id)) == {
         "conversations",
         "buttons",
         "usage_log",
+        "limits",
     }
 
 
@@ -85,7 +89,7 @@ async def test_delete_stops_what_is_under_way(world: World) -> None:
     await world.env.advance_time(10)
     assert "2 rows of the usage log" in pressed.response.content
     assert world.services.engine.jobs() == []
-    assert await leftovers(world, world.member.id) == {}
+    assert set(await leftovers(world, world.member.id)) == {"limits"}
     assert sum("Stopped" in message.content for message in world.messages()) == 2
 
 
@@ -104,7 +108,7 @@ async def test_an_unanswered_question_deletes_nothing(world: World) -> None:
     await world.env.advance_time(121)
     assert "Nothing was deleted" in result.response.content
     assert result.response.components == []
-    assert await leftovers(world, world.member.id) != {}
+    assert "conversations" in await leftovers(world, world.member.id)
 
 
 async def test_an_export_too_large_for_discord_is_said(

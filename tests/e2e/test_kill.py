@@ -126,6 +126,8 @@ async def check(wire: Wire, bot: Bot, members: Members) -> None:
     """Compare what stands in the channels with what is owed."""
     states = dict(bot.rows("select source_key, state from jobs"))
     assert Counter(states.values()).keys() == {"done"}
+    used = "select kind, sum(jobs) from allowances group by kind"
+    assert set(bot.rows(used)) == {(k, len(states)) for k in ("member", "channel", "server")}
     accepted = {key.partition(":")[0] for key in states}
     assert len(accepted) >= KILLS // 2, "most kills came before anything was accepted"
     state = await wire.state()
