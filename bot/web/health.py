@@ -100,13 +100,15 @@ class Question(Generic[T]):
         Raises:
             TimeoutError: There is none yet.
         """
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(self._answer())
-            self._asked.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.wait({self._asked}, timeout=ANSWER_S)
-        if not self._asked.done():
+        asked = self._asked
+        if asked is None or asked.done():
+            asked = self._asked = asyncio.create_task(self._answer())
+            # Nobody may be left to look at an error that comes late.
+            asked.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({asked}, timeout=ANSWER_S)
+        if not asked.done():
             raise TimeoutError
-        return self._asked.result()
+        return asked.result()
 
     async def close(self) -> None:
         """Ask no more."""

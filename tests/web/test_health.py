@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -131,6 +132,41 @@ async def test_a_question_that_takes_long_is_asked_once_and_not_taken_back(
         await question.answer()
     await question.close()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_who_asks_again_takes_no_answer_from_who_waits() -> None:
+    number = 0
+
+    async def ask() -> int:
+        nonlocal number
+        number += 1
+        await asyncio.sleep(0.01)
+        return number
+
+    question = Question(ask)
+
+    async def twice() -> list[int]:
+        return [await question.answer(), await question.answer()]
+
+    assert await asyncio.gather(twice(), question.answer()) == [[1, 2], 1]
+
+
+async def test_an_error_that_comes_late_is_not_complained_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "ANSWER_S", 0.01)
+
+    async def ask() -> int:
+        await asyncio.sleep(0.03)
+        raise OSError("disk I/O error")
+
+    question = Question(ask)
+    with pytest.raises(TimeoutError):
+        await question.answer()
+    await asyncio.sleep(0.05)
+    del question
+    gc.collect()
+    assert caplog.text == ""
 
 
 # --------------------------------------------------------------------------- what it asks of others

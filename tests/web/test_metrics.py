@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -131,3 +132,14 @@ def test_every_meter_can_be_told_everything() -> None:
     assert told
     for meter in (SILENT, PrometheusMeter()):
         assert all(callable(getattr(meter, name)) for name in told)
+
+
+def test_the_owners_guide_lists_every_metric(meter: PrometheusMeter) -> None:
+    Now(meter.registry)
+    ours = {
+        family.name for family in meter.registry.collect() if family.name.startswith("sextant_")
+    }
+    guide = Path(__file__).parents[2] / "docs" / "owners.md"
+    rows = re.findall(r"^\| (`sextant_.*?) \|", guide.read_text("utf-8"), re.MULTILINE)
+    named = {name.strip("`").removesuffix("_total") for row in rows for name in row.split(", ")}
+    assert named == ours
