@@ -17,7 +17,7 @@ from bot.delivery.replies import reply
 from bot.delivery.wording import one_line
 from bot.services.choices import choices, model_options
 from bot.services.container import Services
-from bot.services.role_limits import MOST
+from bot.services.role_limits import MOST, PREFIX
 from bot.services.server_settings import SettingInForce, ShownChange
 from bot.services.setting_registry import MEMBER_LIMITS
 from models.errors import InvalidRequest
@@ -235,9 +235,12 @@ def _fitting(lines: list[str]) -> str:
 
 
 def _change(change: ShownChange) -> str:
-    place = f" in <#{change.channel_id}>" if change.channel_id else ""
+    key, place = change.key, f" in <#{change.channel_id}>" if change.channel_id else ""
+    if key.startswith(PREFIX):
+        role_id, _, key = key.removeprefix(PREFIX).partition(".")
+        place = f" of <@&{role_id}>"
     return (
-        f"<t:{change.changed_at:.0f}:f> <@{change.user_id}>: `{change.key}`{place} "
+        f"<t:{change.changed_at:.0f}:f> <@{change.user_id}>: `{key}`{place} "
         f"from **{_clipped(change.old)}** to **{_clipped(change.new)}**"
     )
 

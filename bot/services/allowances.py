@@ -183,9 +183,12 @@ class Allowances:
         )
 
     def _check_hour(self, subject: Subject, requester: Requester) -> None:
-        limit, jobs = self._limit(subject, "jobs_hour", requester), self._jobs(subject)
+        limit = self._limit(subject, "jobs_hour", requester)
+        if not limit:
+            return
+        jobs = self._jobs(subject)
         started = sum(jobs.values())
-        if not limit or started < limit:
+        if started < limit:
             return
         who, have = _party(subject)
         may = "you may start here" if subject.kind == "member" else "may be started there"
@@ -196,9 +199,10 @@ class Allowances:
         )
 
     def _check_day(self, subject: Subject, requester: Requester) -> None:
-        limit, spent = self._limit(subject, "device_s_day", requester), self._device_ms(subject)
+        limit = self._limit(subject, "device_s_day", requester)
         if not limit:
             return
+        spent = self._device_ms(subject)
         used = sum(spent.values())
         held = round(1000 * sum(each.held_s for each in self._jobs_under_way(subject).values()))
         if used + held < 1000 * limit:

@@ -178,7 +178,7 @@ async def test_a_role_has_its_own_limit(world: World) -> None:
     assert "4 of the 1 jobs" in await ask(world, person=helper)
     assert "no such limit" in await limit_role(world, role=helpers, limit="jobs_hour")
     history = (await world.moderator.slash(world.channel, "config history")).response.content
-    assert f"`limits.role.{helpers.id}.jobs_hour` from **0** to **not set**" in history
+    assert f"`jobs_hour` of {helpers.mention} from **0** to **not set**" in history
 
 
 async def test_a_role_counts_for_what_messages_ask_for(world: World) -> None:
