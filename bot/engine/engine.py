@@ -106,7 +106,13 @@ class Engine:
         residency = self._fleet.residency
         self._scheduler = Scheduler(catalog, residency, self._durations)
         lookahead = partial(Lookahead, catalog, residency, self._durations)
-        self._forecast = Forecast(self._scheduler.queue, lookahead, self._show_waiting)
+        self._forecast = Forecast(
+            self._scheduler.queue,
+            lookahead,
+            self._durations,
+            self._show_waiting,
+            width=len(residency.lanes),
+        )
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}
         self._feeds = Feeds()
@@ -170,6 +176,7 @@ class Engine:
         self._feeds.open(job.id)
         self._meter.submitted(job)
         self._scheduler.queue.add(job)
+        self._forecast.came(job)
         self._dispatch()
         return job
 
@@ -261,7 +268,6 @@ class Engine:
 
     def _start_job(self, placement: Placement, now: float) -> None:
         job, lane = placement.job, self._fleet.lane(placement.lane)
-        self._forecast.started(job, now)
         feed = self._feeds[job.id]
         job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
         job.attempt += 1

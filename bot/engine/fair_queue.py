@@ -123,9 +123,10 @@ class FairQueue:
     # ----------------------------------------------------------------- what lies ahead
 
     def is_newcomers(self, job: Job) -> bool:
-        """Whether a waiting job goes ahead because its member owes nothing."""
+        """Whether a waiting job goes ahead: the first one of a member who owes nothing."""
         server_key, member_key = keys_of(job)
-        return self._servers.parties[server_key].members.parties[member_key].fresh
+        member = self._servers.parties[server_key].members.parties[member_key]
+        return member.fresh and member.oldest(None) is job
 
     def held(self) -> tuple[int, ...]:
         """Return the keys of the servers that are held."""

@@ -1,4 +1,4 @@
-"""The place of every waiting job, and how long it still waits: told live, and learned from.
+"""The place of every waiting job, and how long it still waits: told live.
 
 This module owns what those who wait are told. The queue is played through on the lanes to come; the
 event loop never stands still for that, however many wait: it is done in slices, and takes a small
@@ -11,13 +11,13 @@ import asyncio
 import contextvars
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
-from statistics import median
 
+from bot.engine.durations import Durations
 from bot.engine.fair_queue import FairQueue
+from bot.engine.inflow import Inflow
 from bot.engine.job import Job, Waiting
 from bot.engine.lookahead import Lookahead
 
@@ -33,9 +33,9 @@ _FEW = 100
 _SHARE, _REFRESH_S = 0.05, 5.0
 """A forecast takes this share of the time at most, and is made anew after so long."""
 
-_LEARNED_FROM = 31
-_LEAST_S = 1.0
-"""Waits that were foretold to be shorter teach nothing."""
+_MOST_TAKEN = 0.8
+"""Newcomers go ahead of others. What they asked for lately is expected to go on, up to this share
+of the lanes."""
 
 _UNNOTICED, _UNNOTICED_S = 0.05, 5.0
 """A change by no more than this share, or these seconds, is not told."""
@@ -45,15 +45,13 @@ Show = Callable[[str, Waiting], None]
 
 @dataclass(slots=True)
 class _Sight:
-    """What is known of a waiting job, what was told of it, and what was thought of it at first.
+    """What is known of a waiting job, and what was told of it.
 
     It is changed in place: ten thousand new objects at a time would be work for the collector of
     garbage, which stops everything.
     """
 
-    first_at: float
     of_newcomer: bool
-    first_s: float | None = None
     place: int = 0
     eta_s: float | None = None
     paused: bool = False
@@ -66,6 +64,8 @@ class Forecast:
     Args:
         queue: Who waits.
         lookahead: Returns the lanes to come, as seen at a moment.
+        durations: What jobs are expected to take.
+        width: How many lanes there are.
         show: Told of a job whose place or wait has changed noticeably.
         clock: Unix time in seconds.
     """
@@ -74,15 +74,20 @@ class Forecast:
         self,
         queue: FairQueue,
         lookahead: Callable[[float], Lookahead],
+        durations: Durations,
         show: Show,
+        *,
+        width: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._lookahead = lookahead
+        self._durations = durations
+        self._width = width
         self._show = show
         self._clock = clock
         self._sights: dict[str, _Sight] = {}
-        self._errors: dict[bool, deque[float]] = {}
+        self._inflow = Inflow()
         self._stale = False
         self._pass: Generator[None, None, None] | None = None
         self._took_s = 0.0
@@ -99,18 +104,17 @@ class Forecast:
         sight = self._sights.get(job_id)
         return Waiting(sight.place, sight.eta_s, sight.paused) if sight else None
 
+    def came(self, job: Job) -> None:
+        """Take note of a job that was just queued."""
+        if self._queue.is_newcomers(job):
+            user_id = job.submission.requester.user_id
+            self._inflow.add(user_id, self._durations.cost_s(job), self._clock())
+
     def changed(self) -> None:
         """Look again soon, since something has begun, ended or come in."""
         self._stale = True
         if self._pass is None:
             self._look_again()
-
-    def started(self, job: Job, now: float) -> None:
-        """Learn how wrong the first word on a job was that starts now."""
-        sight = self._sights.pop(job.id, None)
-        if sight is not None and sight.first_s is not None and sight.first_s >= _LEAST_S:
-            errors = self._errors.setdefault(sight.of_newcomer, deque(maxlen=_LEARNED_FROM))
-            errors.append((now - sight.first_at) / sight.first_s)
 
     def play(self, budget_s: float) -> bool:
         """Go on with the forecast for so long; return whether it is done."""
@@ -188,13 +192,11 @@ class Forecast:
         if sight is None:
             if job.id not in self._queue:  # it has begun meanwhile
                 return
-            newcomer = self._queue.is_newcomers(job)
-            sight = self._sights[job.id] = _Sight(now, newcomer)
-        if sight.first_s is None:
-            sight.first_s, sight.first_at = start_s, now
-        errors = self._errors.get(sight.of_newcomer)
-        sight.eta_s = start_s * median(errors) if errors and start_s is not None else start_s
-        sight.place, sight.paused = place, paused
+            sight = self._sights[job.id] = _Sight(self._queue.is_newcomers(job))
+        if start_s is not None and not sight.of_newcomer:
+            others = self._inflow.rate(now, without=job.submission.requester.user_id)
+            start_s /= 1.0 - min(_MOST_TAKEN, others / self._width)
+        sight.place, sight.eta_s, sight.paused = place, start_s, paused
 
     def _tell(self) -> Generator[None, None, None]:
         """Tell what is news, and forget who waits no more."""

@@ -12,6 +12,7 @@ import pytest
 
 from bot.engine import forecast as forecasts
 from bot.engine.forecast import MOST_PLAYED, SLICE_S, Forecast
+from bot.engine.inflow import Inflow
 from bot.engine.job import Job, Waiting
 from bot.engine.lookahead import Lookahead
 from tests.engine.test_scheduler import BIG, NOW, SMALL, Desk
@@ -29,7 +30,9 @@ class Oracle(Desk):
         self.forecast = Forecast(
             self.scheduler.queue,
             lookahead,
+            self.durations,
             lambda job_id, waiting: self.told.append((job_id, waiting)),
+            width=len(self.lanes),
             clock=lambda: self.now,
         )
 
@@ -172,40 +175,63 @@ def test_who_is_paused_keeps_the_place_among_those_of_the_server():
     ]
 
 
-# --------------------------------------------------------------------------- what is learned
+# --------------------------------------------------------------------------- who goes ahead
 
 
-def test_a_forecast_that_proves_wrong_is_corrected():
+def came(desk: Oracle, name: str, user: int, seconds: float) -> Job:
+    """Let a member ask for so many seconds of work."""
+    job = desk.make(name, "small", user=user)
+    job.work = seconds / 8.0
+    desk.scheduler.queue.add(job)
+    desk.forecast.came(job)
+    return job
+
+
+def test_what_newcomers_ask_for_is_expected_to_go_on():
     desk = busy()
-    for number in range(6):
-        job = desk.ask(f"b{number}", "small", user=2)
-        assert desk.waits()[job.id].eta_s == pytest.approx(8.0 if number == 0 else 24.0)
-        desk.scheduler.queue.take(job)
-        desk.forecast.started(job, NOW + 24.0)
-        desk.scheduler.queue.settle(job, 0.0)
-
-
-def test_newcomers_and_others_are_told_apart():
-    desk = busy()
-    for number in range(2):
-        desk.ask(f"ada{number}", "small", user=1)  # one of hers runs
-    desk.waits()
-    first = desk.scheduler.queue.peek()
-    desk.scheduler.queue.take(first)
-    desk.forecast.started(first, NOW + 80.0)
-    desk.ask("grace", "small", user=2)
+    for number in range(10):
+        newcomer = came(desk, f"new{number}", 100 + number, 30.0)
+        desk.scheduler.queue.remove(newcomer.id)
+    came(desk, "ada's next", 1, 8.0)  # one of hers runs
+    came(desk, "grace's first", 2, 8.0)
     waits = desk.waits()
-    assert waits["grace"] == Waiting(1, 8.0)
-    assert waits["ada1"] == Waiting(2, 160.0)
+    assert waits["grace's first"].eta_s == pytest.approx(8.0), "nobody goes ahead of her"
+    assert waits["ada's next"].eta_s == pytest.approx(16.0 / (1 - 308 / 510), rel=0.01)
 
 
-def test_a_wait_of_next_to_nothing_teaches_nothing():
-    desk = Oracle(SMALL)
-    desk.load("small")
-    job = desk.ask("a", "small")
-    desk.waits()
-    desk.forecast.started(job, NOW + 50.0)
-    assert not desk.forecast._errors
+def test_ones_own_jobs_are_not_expected_to_overtake_the_others():
+    desk = busy()
+    for number in range(20):
+        newcomer = came(desk, f"earlier{number}", 2, 30.0)
+        desk.scheduler.queue.remove(newcomer.id)
+    came(desk, "first", 2, 8.0)
+    came(desk, "second", 2, 8.0)
+    assert desk.waits()["second"].eta_s == pytest.approx(16.0)
+
+
+def test_newcomers_never_take_all_lanes():
+    desk = busy()
+    for number in range(100):
+        newcomer = came(desk, f"new{number}", 100 + number, 500.0)
+        desk.scheduler.queue.remove(newcomer.id)
+    came(desk, "ada's next", 1, 8.0)
+    assert desk.waits()["ada's next"].eta_s == pytest.approx(8.0 / 0.2)
+
+
+def test_an_inflow_is_forgotten_in_time():
+    inflow = Inflow()
+    for minute in range(120):
+        inflow.add(minute % 7, 30.0, 60.0 * minute)
+    assert inflow.rate(7200.0, without=99) == pytest.approx(0.5, rel=0.05)
+    assert inflow.rate(7200.0, without=3) == pytest.approx(0.5 * 6 / 7, rel=0.05)
+    assert inflow.rate(7200.0 + 4 * 1800.0, without=99) < 0.02
+
+
+def test_an_inflow_of_many_members_takes_little_room():
+    inflow = Inflow()
+    for user in range(10_000):
+        inflow.add(user, 5.0, float(user))
+    assert len(inflow._by_member) <= 2000
 
 
 # --------------------------------------------------------------------------- what is told
