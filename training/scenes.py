@@ -97,8 +97,8 @@ SIZES_PX = {Size.SMALL: (16, 18), Size.MIDDLE: (22, 25), Size.BIG: (29, 32)}
 RASTER_PX = 8
 """Of the picture model's scenes: a token of its transformer."""
 
-_PLACES = (2.0 * RASTER_PX, 6.0 * RASTER_PX)
-_BIG_PLACES = (4.0 * RASTER_PX,)
+_PLACES = {Relation.LEFT: (16.0, 48.0), Relation.RIGHT: (48.0, 16.0), Relation.ABOVE: (32.0, 32.0)}
+"""Of the first thing and the second."""
 
 _HELD_OUT_OF = 10
 """One combination in this many never occurs in training."""
@@ -189,20 +189,17 @@ def composed(scene: Scene) -> Scene:
     """Return the scene as the picture model learns to draw it.
 
     What no caption tells is settled, since a small model that has to guess it draws a bit of each
-    guess: things stand on one line or fly at one height, look to the middle of the picture, and
-    have the exact sizes and places of a raster, on which they look the same wherever they are.
+    guess: a thing is in the middle, two are side by side or above each other; they stand on one
+    line or fly at one height, do not look out of the picture, and have the exact sizes of a raster.
     """
-    things = [_composed(thing) for thing in scene.things]
-    if scene.relation is Relation.ABOVE:
-        upper, lower = things
-        things = [replace(upper, x=lower.x, mirrored=lower.mirrored), lower]
+    middle = (SIDE_PX / 2,)
+    places = _PLACES[scene.relation] if scene.relation else middle
+    things = (_composed(thing, x) for thing, x in zip(scene.things, places, strict=False))
     return replace(scene, things=tuple(things))
 
 
-def _composed(thing: Thing) -> Thing:
+def _composed(thing: Thing, x: float) -> Thing:
     px = RASTER_PX * {Size.SMALL: 2, Size.MIDDLE: 3, Size.BIG: 4}[thing.size]
-    places = _BIG_PLACES if thing.size is Size.BIG else _PLACES
-    x = min(places, key=lambda place: abs(place - thing.x))
     y = px + RASTER_PX if thing.kind in FLYING else SIDE_PX - RASTER_PX
     return replace(thing, px=px, x=x, y=y, mirrored=x > SIDE_PX / 2)
 

@@ -64,16 +64,16 @@ def test_what_can_move_moves_where_it_looks(kind: Kind) -> None:
 
 
 def test_a_composed_scene_says_the_same_and_leaves_nothing_to_guess() -> None:
-    places: dict[tuple[Size, bool], set[tuple[float, float, bool]]] = {}
+    places: dict[tuple[object, ...], set[tuple[float, float, bool]]] = {}
     for scene in SCENES:
         told = composed(scene)
         assert [(t.kind, t.colour, t.size) for t in told.things] == [
             (t.kind, t.colour, t.size) for t in scene.things
         ]
         assert told.relation is scene.relation
-        for thing in told.things:
-            place = (thing.x, thing.y, thing.mirrored)
-            places.setdefault((thing.size, thing.kind in FLYING), set()).add(place)
+        for number, thing in enumerate(told.things):
+            said = (scene.relation, number, thing.size, thing.kind in FLYING)
+            places.setdefault(said, set()).add((thing.x, thing.y, thing.mirrored))
         if scene.relation is Relation.ABOVE:
             upper, lower = draw(told).boxes
             assert upper[3] <= lower[1] + 1
@@ -82,9 +82,8 @@ def test_a_composed_scene_says_the_same_and_leaves_nothing_to_guess() -> None:
         elif scene.relation is not None:
             boxes = sorted(draw(told).boxes)
             assert boxes[0][2] < boxes[1][0]
-    assert {size: len(found) for size, found in places.items()} == {
-        (size, flying): 1 if size is Size.BIG else 2 for size in Size for flying in (False, True)
-    }
+    assert len(places) > 20
+    assert {len(found) for found in places.values()} == {1}
 
 
 def test_things_joined_by_and_are_named_from_left_to_right() -> None:
