@@ -152,7 +152,7 @@ class Round(Generic[PartyT]):
         line = self._lines.setdefault(kind, [])
         heapq.heappush(line, (party.rank, party.key))
         if len(line) > _COMPACTED_FROM + 2 * len(self.parties):
-            line[:] = {entry for entry in line if self._holds(entry, kind)}
+            line[:] = [(one.rank, key) for key, one in self.parties.items() if kind in one.kinds]
             heapq.heapify(line)
 
     def line_up(self, party: PartyT) -> None:
@@ -217,17 +217,13 @@ class Round(Generic[PartyT]):
     def _head(self, kind: Kind) -> PartyT | None:
         line = self._lines.get(kind)
         while line:
-            if self._holds(line[0], kind):
-                return self.parties[line[0][1]]
+            rank, key = line[0]
+            party = self.parties.get(key)
+            if party is not None and party.rank is rank and kind in party.kinds and not party.held:
+                return party
             heapq.heappop(line)
         self._lines.pop(kind, None)
         return None
-
-    def _holds(self, entry: tuple[Rank, int], kind: Kind) -> bool:
-        """Whether an entry of a kind's line is up to date."""
-        party = self.parties.get(entry[1])
-        current = party is not None and party.rank == entry[0]
-        return party is not None and current and not party.held and kind in party.kinds
 
     def _add(self, party: PartyT, seconds: float) -> None:
         party.charged_s += seconds
