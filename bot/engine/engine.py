@@ -1,7 +1,7 @@
 """The engine: takes jobs, runs each of them to one outcome, and loses none.
 
-This module owns the life of a job from its submission to its commit. Which job runs where is
-``scheduler``'s decision, the stages of a run are ``attempt``'s, workers are ``lane``'s.
+This module owns the life of a job from its submission to its outcome. Which job runs where is
+``scheduler``'s decision, a run's stages are ``attempt``'s, its end is ``ending``'s.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from bot.engine.attempt import Attempt
 from bot.engine.durations import Durations, usual_steps
+from bot.engine.ending import Endings, Observer, Present
 from bot.engine.feed import Feeds, Sight
 from bot.engine.fleet import Fleet
 from bot.engine.forecast import Forecast
@@ -57,9 +58,6 @@ from models.weights import Places
 
 _log = logging.getLogger(__name__)
 
-Present = Callable[[Job, Outcome], Sequence[str]]
-Observer = Callable[[Job, Outcome], Awaitable[None]]
-
 
 class Engine:
     """Runs jobs.
@@ -91,17 +89,10 @@ class Engine:
         self._catalog = catalog
         self._journal = journal
         self._spool = spool
-        self._present = present
         self._meter = meter
         self._durations = Durations(usual_steps(catalog))
         self._fleet = Fleet(
-            settings,
-            weights,
-            catalog.tools,
-            self._durations,
-            start_worker,
-            self._dispatch,
-            meter=meter,
+            settings, weights, catalog.tools, self._durations, start_worker, self._dispatch, meter
         )
         residency = self._fleet.residency
         self._scheduler = Scheduler(catalog, residency, self._durations)
@@ -116,7 +107,7 @@ class Engine:
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}
         self._feeds = Feeds()
-        self._observers: list[Observer] = []
+        self._endings = Endings(journal, present, self._feeds, spool, meter, self._forget)
         self._crashed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
@@ -126,7 +117,7 @@ class Engine:
 
     def observe(self, observer: Observer) -> None:
         """Have a coroutine called after the commit of each outcome."""
-        self._observers.append(observer)
+        self._endings.observe(observer)
 
     async def start(self) -> None:
         """Queue again what the last run left unfinished."""
@@ -142,7 +133,7 @@ class Engine:
             try:
                 self._check_model(job.submission.model_id)
             except HandlerError as error:
-                self._spawn(self._finish(job, Outcome(JobState.FAILED, error=error)))
+                self._spawn(self._endings.end(job, Outcome(JobState.FAILED, error=error)))
             else:
                 self._scheduler.queue.add(job)
         self._dispatch()
@@ -192,7 +183,7 @@ class Engine:
         job = self._scheduler.queue.remove(job_id)
         if job is not None:
             self._dispatch()
-            await self._finish(job, Outcome(JobState.CANCELLED, error=JobCancelled()))
+            await self._endings.end(job, Outcome(JobState.CANCELLED, error=JobCancelled()))
             return True
         attempt = self._attempts.get(job_id)
         if attempt is None:
@@ -299,7 +290,7 @@ class Engine:
             if outcome is None:
                 await self._requeue(job)
             else:
-                await self._finish(job, outcome)
+                await self._endings.end(job, outcome)
 
     async def _outcome(
         self, attempt: Attempt, loading: asyncio.Task[None] | None
@@ -371,30 +362,6 @@ class Engine:
         self._scheduler.queue.put_back(job)
         await insist(self._journal.requeued, job)
         self._dispatch()
-
-    async def _finish(self, job: Job, outcome: Outcome) -> None:
-        """Commit an outcome with its answer, then tell everybody."""
-        job.state, job.finished_at = outcome.state, time.time()
-        await insist(self._journal.finished, job, outcome, self._parts(job, outcome))
-        self._meter.ended(job, outcome)
-        self._forget(job)
-        previews = self._feeds[job.id].previews
-        self._feeds.close(job.id, outcome)
-        if previews:
-            await asyncio.to_thread(self._spool.discard, previews)
-        for observer in self._observers:
-            try:
-                await observer(job, outcome)
-            except Exception:  # noqa: BLE001 - the job has ended well, whatever it is
-                _log.exception("an observer of job %s failed", job.id)
-
-    def _parts(self, job: Job, outcome: Outcome) -> Sequence[str]:
-        """Present an outcome; a fault there must not lose the fact that the job ended."""
-        try:
-            return self._present(job, outcome)
-        except Exception:  # noqa: BLE001 - whatever it is
-            _log.exception("job %s could not be presented", job.id)
-            return self._present(job, Outcome(JobState.FAILED, error=HandlerError()))
 
     def _forget(self, job: Job) -> None:
         """Drop what was kept for a live job."""

@@ -47,7 +47,6 @@ class Fleet:
         durations: Durations,
         start_worker: Callable[[str], WorkerPort],
         changed: Callable[[], None],
-        *,
         meter: Meter,
     ) -> None:
         self._settings = settings

@@ -55,7 +55,7 @@ async def test_a_voice_message_is_answered_when_the_bot_was_killed_after_it_was_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.member.send(world.channel, f"{mention(world)} hello")
-    monkeypatch.setattr(world.services.engine, "_observers", [])
+    monkeypatch.setattr(world.services.engine._endings, "_observers", [])
     await speak(world, world.member, reply_to=answers(world)[0])
     *_, heard = await world.services.jobs.of_member(world.member.id)
     assert (heard.modality, heard.state) == ("transcription", "done")
@@ -75,7 +75,7 @@ async def test_a_voice_message_deleted_before_the_restart_is_not_answered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.member.send(world.channel, f"{mention(world)} hello")
-    monkeypatch.setattr(world.services.engine, "_observers", [])
+    monkeypatch.setattr(world.services.engine._endings, "_observers", [])
     message = await speak(world, world.member, reply_to=answers(world)[0])
     await world.member.delete(message)
     await world.restart()

@@ -136,14 +136,15 @@ async def test_weights_that_are_missing_fail_the_job(started, monkeypatch):
 
 async def test_a_fault_of_the_presentation_does_not_lose_the_end(started, monkeypatch):
     engine = await started()
-    present = engine._present
+    endings = engine._endings
+    present = endings._present
 
     def fail_once(job, outcome):
         if outcome.state is JobState.DONE:
             raise ValueError("cannot show this")
         return present(job, outcome)
 
-    monkeypatch.setattr(engine, "_present", fail_once)
+    monkeypatch.setattr(endings, "_present", fail_once)
     job = await engine.submit(submission("a"))
     await outcome_of(engine, job)
     assert engine._journal.parts[job.id] == ["failed: Something went wrong here. Please try again."]

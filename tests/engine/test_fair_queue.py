@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.engine.fair_queue import FairQueue
@@ -121,6 +121,7 @@ def test_looking_at_the_order_changes_nothing():
 # --------------------------------------------------------------------------- newcomers and debts
 
 
+@settings(deadline=None)
 @given(
     costs=st.lists(st.floats(0.1, 600.0), min_size=54, max_size=54),
     servers=st.integers(1, 4),
@@ -315,6 +316,7 @@ def test_what_comes_and_goes_leaves_nothing_behind():
     assert len(members.parties) == 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 4), st.integers(1, 3), st.floats(0.5, 90.0)),
