@@ -260,6 +260,7 @@ class Engine:
     def _start_job(self, placement: Placement, now: float) -> None:
         job, lane = placement.job, self._fleet.lane(placement.lane)
         feed = self._feeds[job.id]
+        self._forecast.began(job)
         job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
         job.attempt += 1
         job.lane = placement.lane.name

@@ -110,6 +110,10 @@ class Forecast:
             user_id = job.submission.requester.user_id
             self._inflow.add(user_id, self._durations.cost_s(job), self._clock())
 
+    def began(self, job: Job) -> None:
+        """Forget what was told of a job: should it wait again, all of that is news."""
+        self._sights.pop(job.id, None)
+
     def changed(self) -> None:
         """Look again soon, since something has begun, ended or come in."""
         self._stale = True

@@ -26,7 +26,7 @@ class _Faded:
         self.amount, self.at = self.value(now) + amount, now
 
     def value(self, now: float) -> float:
-        return self.amount * math.exp((self.at - now) / _FADES_S)
+        return self.amount * math.exp(min(0.0, self.at - now) / _FADES_S)
 
 
 class Inflow:

@@ -225,6 +225,7 @@ def test_an_inflow_is_forgotten_in_time():
     assert inflow.rate(7200.0, without=99) == pytest.approx(0.5, rel=0.05)
     assert inflow.rate(7200.0, without=3) == pytest.approx(0.5 * 6 / 7, rel=0.05)
     assert inflow.rate(7200.0 + 4 * 1800.0, without=99) < 0.02
+    assert inflow.rate(7200.0 - 90 * 86400.0, without=99) >= 0.5, "a clock may be set back"
 
 
 def test_an_inflow_of_many_members_takes_little_room():
@@ -262,6 +263,17 @@ def test_a_wait_is_told_anew_while_it_passes():
         desk.now = NOW + second
         desk.waits()
     assert [waiting.eta_s for _, waiting in desk.told] == [8.0, 2.0]
+
+
+def test_a_job_that_waits_again_is_told_of_its_place_again():
+    desk = busy()
+    job = desk.ask("b", "small")
+    desk.waits()
+    desk.scheduler.queue.take(job)
+    desk.forecast.began(job)
+    desk.scheduler.queue.put_back(job)
+    desk.waits()
+    assert desk.told == [("b", Waiting(1, 8.0))] * 2
 
 
 async def test_it_looks_again_by_itself_while_somebody_waits(monkeypatch):
