@@ -30,6 +30,7 @@ def test_models_list_marks_the_profiles_defaults(capsys: pytest.CaptureFixture[s
     starred = {line.split()[2] for line in lines if line.startswith("* ") and "fetched" not in line}
     assert starred == {
         "smollm2-135m",
+        "drawings",
         "rapidocr",
         "hibari",
         "whisper-tiny-en",
@@ -47,6 +48,7 @@ def test_pull_without_an_id_fetches_the_profiles_defaults(
     got = capsys.readouterr().out.replace("got ", "").split()
     assert got == [
         "smollm2-135m",
+        "drawings",
         "rapidocr",
         "hibari",
         "whisper-tiny-en",

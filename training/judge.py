@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-STEPS = 2500
+STEPS = 7000
 BATCH = 48
 PEAK_RATE = 2e-3
 CELLS = 16

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     import torch
 
-STEPS = 16_000
+STEPS = 10_200
 SCENES = 40_000
 BATCH = 32
 """Of each worker."""
@@ -139,7 +139,7 @@ def train(
 
 
 def drawn_pictures(
-    modules: dict[str, Any], vae: Any, latents: Latents, texts: list[str], guidance: float = 4.0
+    modules: dict[str, Any], vae: Any, latents: Latents, texts: list[str], guidance: float = 2.0
 ) -> list[Any]:
     """Draw a picture of each text, the same ones each time, through the pipeline."""
     import torch

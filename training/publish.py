@@ -29,13 +29,16 @@ JUDGE = Path("training/weights/judge.safetensors")
 
 
 def publish_pictures(folder: Path, target: Path) -> None:
-    """Write the pipeline of the last checkpoint, in half precision."""
+    """Write the pipeline of the last checkpoint, in half precision.
+
+    Not its averages: once the rate has fallen they lag behind, and kites become birds.
+    """
     import torch
 
     vae = finished_autoencoder(folder)
     latents = prepared(folder / "latents.pt", vae, SCENES)
     vae.register_to_config(scaling_factor=latents.scale, shift_factor=latents.shift)
-    kept = torch.load(folder / "pictures.pt", weights_only=True)["averages"]
+    kept = torch.load(folder / "pictures.pt", weights_only=True)["modules"]
     modules = new_modules()
     for name, module in modules.items():
         module.load_state_dict(kept[name])

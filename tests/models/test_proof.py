@@ -52,6 +52,7 @@ PROOFS = {
             *("flux-schnell", "flux-dev", "z-image-turbo", "own-diffusion"),
         )
     },
+    "drawings": "image/test_embedded.py::test_it_draws_what_was_asked_for",
     "swin2sr-real-x4": f"{ENLARGE}::test_published_weights_are_converted_once",
     "own-upscaler": f"{ENLARGE}::test_a_model_that_doubles_doubles",
     "gpt-image": "image/test_openai_images.py::test_a_picture_is_drawn_with_previews",
