@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bot.settings import CONFIG_FOLDER
 from models.catalog import Catalog, PathSource
 from models.weights import WeightStore
 from tests.models.control import spec_of
@@ -91,3 +92,16 @@ def test_a_prompt_goes_through_both_models(tmp_path: Path) -> None:
         assert len(list((tmp_path / "spool").iterdir())) >= 2
     finally:
         trip.close()
+
+
+@pytest.mark.slow
+def test_what_the_embedded_models_draw_and_describe_is_what_was_asked_for(tmp_path: Path) -> None:
+    asked = ASKED[:10]
+    trip = Trip(Catalog.read(CONFIG_FOLDER), WeightStore(tmp_path), tmp_path / "spool")
+    try:
+        said = [trip.describe(one.prompt, number) for number, one in enumerate(asked)]
+    finally:
+        trip.close()
+    kept = figures(asked, said)
+    assert kept["things"] >= 0.7, said
+    assert kept["time and ground"] >= 0.9, said
