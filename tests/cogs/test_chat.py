@@ -68,7 +68,9 @@ async def test_the_conversation_is_remembered_over_a_restart(world: World) -> No
 async def test_an_answer_is_in_memory_as_soon_as_its_job_has_ended(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.services.engine, "_observers", [])  # as if it were killed just then
+    monkeypatch.setattr(
+        world.services.engine._endings, "_observers", []
+    )  # as if it were killed just then
     await world.member.send(world.channel, f"{mention(world)} one")
     await world.restart()
     await world.env.advance_time(1)

@@ -105,7 +105,7 @@ async def test_the_caption_comes_after_a_restart_in_between(
     if gently:
         await world.services.next_steps.close()
     else:  # as if it were killed just then
-        monkeypatch.setattr(world.services.engine, "_observers", [])
+        monkeypatch.setattr(world.services.engine._endings, "_observers", [])
     await drop(world, picture("red", says=SIGN))
     rows = await world.services.jobs.of_member(world.stranger.id)
     assert [(row.model_id, row.state) for row in rows] == [("reader", "done")]
@@ -138,7 +138,7 @@ async def test_a_picture_deleted_before_the_restart_gets_no_caption(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await switch_on(world)
-    monkeypatch.setattr(world.services.engine, "_observers", [])
+    monkeypatch.setattr(world.services.engine._endings, "_observers", [])
     await drop(world, picture("red", says=SIGN))
     await world.moderator.delete(world.messages()[0])
     await world.restart()
