@@ -13,6 +13,7 @@ from dataclasses import replace
 from training.drawing import Drawing, draw
 from training.motion import FRAMES, GOING, MOVING, RISE_PX, moment_of
 from training.scenes import (
+    FLYING,
     RASTER_PX,
     SIDE_PX,
     Colour,
@@ -33,7 +34,7 @@ HORIZON = 36.0
 _SEEDS = 2
 """Of stars, drops, peaks and blades: so many skies and grounds of each sort."""
 
-_ROWS = (6 * RASTER_PX, 7 * RASTER_PX)
+_ROW = 7 * RASTER_PX
 _EDGE_PX = 2 * RASTER_PX
 _EMPTY = 0.12
 
@@ -78,12 +79,7 @@ def usual_time(scene: Scene) -> Time:
 
 def also_meant(scene: Scene) -> list[Scene]:
     """Return all scenes that differ only in what no caption tells, the scene itself among them."""
-    seeds = [replace(scene, seed=seed) for seed in range(_SEEDS)]
-    if not scene.things:
-        return seeds
-    (thing,) = scene.things
-    placed = [replace(thing, y=float(y)) for y in _heights(thing.kind, int(thing.px))]
-    return [replace(other, things=(where,)) for other in seeds for where in placed]
+    return [replace(scene, seed=seed) for seed in range(_SEEDS)]
 
 
 # --------------------------------------------------------------------------- chance
@@ -129,14 +125,12 @@ def _thing(chance: random.Random) -> Thing:
     x = SIDE_PX / 2
     if kind in GOING:
         x = SIDE_PX - _EDGE_PX if mirrored else _EDGE_PX
-    y = chance.choice(_heights(kind, px))
+    y = _height(kind, px)
     return Thing(kind, chance.choice(tuple(Colour)), size, float(x), float(y), float(px), mirrored)
 
 
-def _heights(kind: Kind, px: int) -> tuple[int, ...]:
-    """Return where the lower edge of a thing may be when the clip begins."""
+def _height(kind: Kind, px: int) -> int:
+    """Return where the lower edge of a thing is when the clip begins."""
     if kind is Kind.BALLOON:
-        return (px + RISE_PX,)
-    if kind is Kind.KITE:
-        return (px + RASTER_PX,)
-    return (px, px + RASTER_PX) if kind is Kind.BIRD else _ROWS
+        return px + RISE_PX
+    return px + RASTER_PX if kind in FLYING else _ROW
