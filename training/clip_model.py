@@ -6,13 +6,13 @@ that look over the frames of a place; the autoencoder is that of the picture mod
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.autoencoder import LATENT_CHANNELS
 from training.clip_captions import clip_vocabulary
 from training.motion import FRAMES
+from training.picture_model import halved
 from training.tokens import new_tokenizer
 
 if TYPE_CHECKING:
@@ -134,8 +134,5 @@ def pipeline_of(modules: dict[str, Any], vae: Any) -> Any:
 
 def save_pipeline(folder: Path, modules: dict[str, Any], vae: Any) -> None:
     """Write the pipeline's folder, in half precision."""
-    halved = {name: module.half() for name, module in new_modules().items()}
-    for name, module in halved.items():
-        module.load_state_dict(modules[name].state_dict())
-    pipe = pipeline_of(halved, copy.deepcopy(vae).half())
+    pipe = pipeline_of(*halved(new_modules(), modules, vae))
     pipe.save_pretrained(folder, safe_serialization=True)

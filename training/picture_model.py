@@ -132,8 +132,12 @@ def pipeline_of(modules: dict[str, Any], vae: Any) -> Any:
 
 def save_pipeline(folder: Path, modules: dict[str, Any], vae: Any) -> None:
     """Write the pipeline's folder, in half precision."""
-    halved = {name: module.half() for name, module in new_modules().items()}
-    for name, module in halved.items():
-        module.load_state_dict(modules[name].state_dict())
-    pipe = pipeline_of(halved, copy.deepcopy(vae).half())
+    pipe = pipeline_of(*halved(new_modules(), modules, vae))
     pipe.save_pretrained(folder, safe_serialization=True)
+
+
+def halved(fresh: dict[str, Any], modules: dict[str, Any], vae: Any) -> tuple[dict[str, Any], Any]:
+    """Return fresh modules with the weights of trained ones, and the VAE, in half precision."""
+    for name, module in fresh.items():
+        module.half().load_state_dict(modules[name].state_dict())
+    return fresh, copy.deepcopy(vae).half()
