@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from models.contracts import Control, Finished, HandlerEvent
+from models.contracts import Control, Finished, HandlerEvent, Joins
 
 _STEP_S: Final = 0.1
 """Longest time that a step waits for news."""
@@ -33,6 +33,9 @@ class _Admission:
 
 class TaskStepper:
     """Runs jobs side by side. A cancel ends the job's task wherever it waits."""
+
+    joins: Joins = "anytime"
+    exact = True
 
     def __init__(self, slots: int, work: Work, close: Callable[[], Awaitable[None]]) -> None:
         """Start the thread.

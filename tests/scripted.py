@@ -24,7 +24,8 @@ Pictures and clips are real, small files, of the first colour that the prompt na
 ``tests.fake_pictures``.
 
 The same lines in ``spec.options["script"]`` come first in every job of a model, and
-``spec.options["load"]`` is a script for its loading. ``spec.options["slots"]`` makes it a batch.
+``spec.options["load"]`` is a script for its loading. ``spec.options["slots"]`` makes it a batch, of
+which ``joins`` and ``exact`` say what they say of a ``Stepper``.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bot.engine.inline import InlinePort
 from bot.engine.worker import LoadBackend
@@ -45,6 +47,7 @@ from models.contracts import (
     Finished,
     HandlerEvent,
     ImageRequest,
+    Joins,
     Notice,
     Preview,
     Progress,
@@ -205,8 +208,10 @@ class FakeHandler:
 class FakeBatch:
     """A stepper of several slots: every job advances by one event a step."""
 
-    def __init__(self, handler: FakeHandler, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, handler: FakeHandler, options: Mapping[str, Any]) -> None:
+        self.slots = int(options["slots"])
+        self.joins: Joins = options.get("joins", "anytime")
+        self.exact = bool(options.get("exact", False))
         self._handler = handler
         self._jobs: dict[str, Iterator[HandlerEvent]] = {}
 
@@ -246,8 +251,7 @@ def _backend(sleep: Sleep, *, inline: bool) -> LoadBackend:
         for _ in Script(sleep, inline=inline).run(str(spec.options.get("load", ""))):
             pass
         handler = FakeHandler(spec, sleep, inline=inline)
-        slots = int(spec.options.get("slots", 1))
-        return FakeBatch(handler, slots) if slots > 1 else handler
+        return FakeBatch(handler, spec.options) if spec.options.get("slots", 1) > 1 else handler
 
     return load
 

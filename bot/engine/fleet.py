@@ -92,7 +92,9 @@ class Fleet:
                 location = self._weights.locate(spec)
                 command = Load(placed(spec, self._weights, self._tools), location)
                 loaded = await lane.load(command, self._settings.load_deadline_s)
-                lane.state.residents[spec.id].slots = loaded.slots
+                resident = lane.state.residents[spec.id]
+                resident.slots, resident.joins = loaded.slots, loaded.joins
+                resident.exact = loaded.exact
                 self.residency.measured(lane.state, spec.id, loaded.rss_bytes)
                 job.load_s = time.time() - began
                 self._durations.loaded(spec.id, job.load_s)

@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.engine.durations import Durations
 from bot.engine.job import Job
 from bot.engine.residency import LaneState, Residency, is_seeded
 from models.catalog import Catalog, ModelSpec
+from models.contracts import Joins
 
 _OVERRUN = 0.1
 """A job that takes longer than expected is taken to need so much more of what it took so far."""
+
+
+class _Batch(NamedTuple):
+    """How a loaded model takes several jobs; unknown of one that was never loaded."""
+
+    slots: int = 1
+    joins: Joins = "anytime"
+    exact: bool = False
+
+    def takes(self, job: Job) -> bool:
+        """Whether a job may come in beside others."""
+        return self.joins == "anytime" and (self.exact or not is_seeded(job))
 
 
 @dataclass(slots=True)
@@ -24,12 +38,12 @@ class _Lane:
     """A lane to come.
 
     Attributes:
-        models: What is loaded, the least recently used first, with its slots.
+        models: What is loaded, the least recently used first.
         at_work: The model that it works on last, None where that may not be joined.
         free_at: A heap: in how many seconds each slot of that model is free.
     """
 
-    models: dict[str, int]
+    models: dict[str, _Batch]
     at_work: str | None
     free_at: list[float]
 
@@ -73,7 +87,7 @@ class Lookahead:
         """Return the lane on which a job begins first, when it starts there, and how it loads."""
         choices = []
         for number, lane in enumerate(self._lanes):
-            joins = lane.at_work == spec.id and not is_seeded(job)
+            joins = lane.at_work == spec.id and lane.models[spec.id].takes(job)
             start_s = lane.free_at[0] if joins else max(lane.free_at)
             load_s = 0.0 if spec.id in lane.models else self._durations.load_s(spec)
             choices.append((start_s + load_s, number, start_s, load_s))
@@ -81,15 +95,15 @@ class Lookahead:
         return self._lanes[number], start_s, load_s
 
     def _occupy(self, lane: _Lane, job: Job, spec: ModelSpec, begin_s: float, run_s: float) -> None:
-        alone = is_seeded(job)
-        if lane.at_work == spec.id and not alone:
+        if lane.at_work == spec.id and lane.models[spec.id].takes(job):
             heapq.heapreplace(lane.free_at, begin_s + run_s)
             return
         if spec.id not in lane.models:
             self._make_room(spec, lane)
-        slots = lane.models[spec.id] = lane.models.pop(spec.id, 1)
+        batch = lane.models[spec.id] = lane.models.pop(spec.id, _Batch())
+        alone = not batch.takes(job)
         lane.at_work = None if alone else spec.id
-        others = [] if alone else [begin_s] * (slots - 1)
+        others = [] if alone else [begin_s] * (batch.slots - 1)
         lane.free_at = [*others, begin_s + run_s]
 
     def _make_room(self, spec: ModelSpec, where: _Lane) -> None:
@@ -107,15 +121,16 @@ class Lookahead:
 
     def _lane(self, state: LaneState, now: float) -> _Lane:
         by_use = sorted(state.residents.values(), key=lambda resident: resident.last_used)
-        models = {resident.spec.id: resident.slots for resident in by_use}
+        models = {r.spec.id: _Batch(r.slots, r.joins, r.exact) for r in by_use}
         ends = [self._remaining_s(state, job, now) for job in state.jobs.values()]
         if not ends:
             return _Lane(models, None, [0.0])
         first = next(iter(state.jobs.values()))
-        if is_seeded(first):
-            return _Lane(models, None, ends)
         model_id = first.submission.model_id
-        free_at = ends + [0.0] * (models.get(model_id, 1) - len(ends))
+        batch = models.get(model_id, _Batch())
+        if not batch.takes(first):
+            return _Lane(models, None, ends)
+        free_at = ends + [0.0] * (batch.slots - len(ends))
         heapq.heapify(free_at)
         return _Lane(models, model_id, free_at)
 

@@ -14,9 +14,9 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from models.catalog import ModelSpec
-from models.contracts import EventUnion, RequestUnion
+from models.contracts import EventUnion, Joins, RequestUnion
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 # --------------------------------------------------------------------------- engine -> worker
@@ -51,6 +51,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class RunTogether:
+    """Start jobs on one loaded model, all of them before the next step."""
+
+    runs: tuple[Run, ...]
+    type: Literal["run_together"] = "run_together"
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop a job at the next step."""
 
@@ -65,7 +73,7 @@ class Shutdown:
     type: Literal["shutdown"] = "shutdown"
 
 
-Command = Load | Unload | Run | Cancel | Shutdown
+Command = Load | Unload | Run | RunTogether | Cancel | Shutdown
 
 
 # --------------------------------------------------------------------------- worker -> engine
@@ -82,12 +90,18 @@ class Ready:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model is loaded; ``slots`` jobs may run on it at once."""
+    """A model is loaded; ``slots`` jobs may run on it at once, as its ``Stepper`` says.
+
+    ``vram_bytes`` is what the worker holds of its GPU, 0 where that is not known.
+    """
 
     model_id: str
     seconds: float
     slots: int
     rss_bytes: int
+    joins: Joins
+    exact: bool
+    vram_bytes: int = 0
     type: Literal["loaded"] = "loaded"
 
 

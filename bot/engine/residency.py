@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from bot.engine.job import Job
 from models.catalog import ModelSpec
+from models.contracts import Joins
 
 _MIB = 2**20
 
@@ -22,6 +23,8 @@ class Resident:
     Attributes:
         memory_mb: What it holds, in MiB.
         slots: Jobs that it may run at once.
+        joins: When a job may come in beside others.
+        exact: Whether a job's neighbours change nothing of what it yields.
         last_used: When a job last ran on it, in the caller's seconds.
     """
 
@@ -29,6 +32,8 @@ class Resident:
     memory_mb: int
     last_used: float
     slots: int = 1
+    joins: Joins = "anytime"
+    exact: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -74,13 +79,16 @@ class LaneState:
     def joinable_model(self) -> str | None:
         """Return the model that has a slot free beside the jobs that run on it.
 
-        A job with a seed of its own runs alone, so that its batch cannot change its numbers.
+        A job with a seed of its own runs alone where a batch could change its numbers.
         """
-        if self.changing or not self.jobs or any(is_seeded(job) for job in self.jobs.values()):
+        if self.changing or not self.jobs:
             return None
-        model_id = next(iter(self.jobs.values())).submission.model_id
-        resident = self.residents.get(model_id)
-        return model_id if resident and len(self.jobs) < resident.slots else None
+        resident = self.residents.get(next(iter(self.jobs.values())).submission.model_id)
+        if resident is None or resident.joins == "start" or len(self.jobs) >= resident.slots:
+            return None
+        if not resident.exact and any(is_seeded(job) for job in self.jobs.values()):
+            return None
+        return resident.spec.id
 
 
 Eviction = tuple[LaneState, str]

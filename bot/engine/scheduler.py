@@ -18,8 +18,9 @@ from models.catalog import Catalog
 PATIENCE_S = 10.0
 """So long at most, a job whose turn it is lets others pass that suit the models at hand."""
 
-_SHARED = ""
-"""The batch of all jobs that may run beside others of their model."""
+_SHARED, _SEEDED = "", "seeded"
+"""The batch of all jobs that may run beside others of their model, and of those that may only where
+a neighbour changes nothing of what they yield."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class Scheduler:
             model_id = lane.joinable_model()
             if model_id is None or lane.jobs.keys() & self._alone:
                 continue
-            job = self.queue.peek([Kind(model_id, _SHARED)])
+            batches = (_SHARED, _SEEDED) if lane.residents[model_id].exact else (_SHARED,)
+            job = self.queue.peek([Kind(model_id, batch) for batch in batches])
             if job is head:
                 return Placement(job, lane, None)
             if job is None or not self._may_pass(head, job, now):
@@ -113,5 +115,5 @@ class Scheduler:
         return Placement(job, min(idle, key=lambda lane: lane.used_mb), tuple(evictions))
 
     def _kind(self, job: Job) -> Kind:
-        alone = is_seeded(job) or job.id in self._alone
-        return Kind(job.submission.model_id, None if alone else _SHARED)
+        batch = _SEEDED if is_seeded(job) else _SHARED
+        return Kind(job.submission.model_id, None if job.id in self._alone else batch)

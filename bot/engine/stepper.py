@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-from models.contracts import Control, Finished, Handler, HandlerEvent, Stepper
+from models.contracts import Control, Finished, Handler, HandlerEvent, Joins, Stepper
 from models.errors import BackendError
 
 
@@ -16,6 +16,8 @@ class GeneratorStepper:
     """Runs a handler's generator one event at a time."""
 
     slots = 1
+    joins: Joins = "anytime"
+    exact = True
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler

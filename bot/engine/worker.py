@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bot.engine import protocol
-from bot.engine.protocol import Cancel, Command, Load, Report, Run, Shutdown, Unload
+from bot.engine.protocol import (
+    Cancel,
+    Command,
+    Load,
+    Report,
+    Run,
+    RunTogether,
+    Shutdown,
+    Unload,
+)
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
 from bot.logs import about
@@ -108,6 +117,9 @@ class Worker:
                 self.report(protocol.Unloaded(model_id, self.rss_bytes()))
             case Run():
                 self._admit(command)
+            case RunTogether(runs=runs):
+                for run in runs:
+                    self._admit(run)
             case Cancel(job_id=job_id):
                 self._cancel(job_id)
             case Shutdown():
@@ -147,7 +159,10 @@ class Worker:
             return
         stepper = self._steppers[spec.id] = as_stepper(loaded)
         seconds = time.perf_counter() - began
-        self.report(protocol.Loaded(spec.id, seconds, stepper.slots, self.rss_bytes()))
+        loaded_now = protocol.Loaded(
+            spec.id, seconds, stepper.slots, self.rss_bytes(), stepper.joins, stepper.exact
+        )
+        self.report(loaded_now)
 
     def _admit(self, run: Run) -> None:
         stepper, control = self._steppers[run.model_id], JobControl(self.spool)

@@ -18,7 +18,7 @@ from models.contracts.codec import (
     make_request,
 )
 from models.contracts.events import Finished, HandlerEvent, Notice, Preview, Progress, TextDelta
-from models.contracts.handlers import Control, Handler, Stepper
+from models.contracts.handlers import Control, Handler, Joins, Stepper
 from models.contracts.requests import (
     ChatMessage,
     ImageRequest,
@@ -60,6 +60,7 @@ __all__ = [
     "HandlerEvent",
     "ImageRequest",
     "ImageResult",
+    "Joins",
     "MediaInput",
     "Modality",
     "Notice",

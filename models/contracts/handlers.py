@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from models.contracts.base import MediaInput
 from models.contracts.events import HandlerEvent
+
+Joins: TypeAlias = Literal["anytime", "start"]
+"""When a job may come in beside others: between any two steps, or before their first one alone."""
 
 
 class Control(Protocol):
@@ -61,9 +64,17 @@ class Stepper(Protocol):
 
     The worker drives steppers. ``bot.engine.worker`` adapts a ``Handler`` to one with a single
     slot; a backend that batches implements this itself.
+
+    Attributes:
+        slots: Jobs that may be in at once.
+        joins: When a job may come in beside others.
+        exact: Whether what a job yields is the same, bit for bit, whoever is in beside it; so that
+            jobs with a seed of their own may share it too.
     """
 
     slots: int
+    joins: Joins
+    exact: bool
 
     def admit(self, job_id: str, request: Any, control: Control) -> None:
         """Take a job in. At most ``slots`` are in at once."""

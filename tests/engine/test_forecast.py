@@ -145,6 +145,18 @@ def test_a_seeded_job_has_the_lane_for_itself():
     assert (waits["seeded"].eta_s, waits["plain"].eta_s) == (10.0, 20.0)
 
 
+def test_a_seeded_job_is_expected_in_an_exact_batch():
+    desk = Oracle(SMALL)
+    desk.load("small", slots=2, exact=True)
+    desk.measure(10.0)
+    desk.ask("runs", "small", seed=2)
+    desk.start(NOW)
+    desk.ask("seeded", "small", seed=1)
+    desk.ask("plain", "small")
+    waits = desk.waits()
+    assert (waits["seeded"].eta_s, waits["plain"].eta_s) == (0.0, 10.0)
+
+
 def test_a_model_on_its_way_counts_until_it_is_there():
     desk = busy()
     desk.durations.loaded("small", 20.0)

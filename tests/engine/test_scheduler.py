@@ -30,9 +30,9 @@ class Desk:
         self.scheduler.queue.add(job)
         return job
 
-    def load(self, model: str, lane: int = 0, *, slots: int = 1, last_used: float = 0.0) -> None:
+    def load(self, model: str, lane: int = 0, *, last_used: float = 0.0, **batch) -> None:
         spec = self.catalog.get(model)
-        self.lanes[lane].residents[model] = Resident(spec, spec.memory_mb, last_used, slots)
+        self.lanes[lane].residents[model] = Resident(spec, spec.memory_mb, last_used, **batch)
 
     def start(self, now: float = NOW):
         """Take the next placement and enter it as running."""
@@ -146,6 +146,24 @@ def test_a_seeded_job_runs_alone():
     desk.lanes[0].jobs.clear()
     assert desk.start().job.id == "plain"
     desk.ask("seeded too", "small", seed=7)
+    assert desk.start() is None
+
+
+def test_seeded_jobs_share_an_exact_batch():
+    desk = Desk(SMALL)
+    desk.load("small", slots=4, exact=True)
+    desk.ask("seeded", "small", seed=7, at=NOW - 3)
+    desk.ask("plain", "small", at=NOW - 2)
+    desk.ask("seeded too", "small", seed=8, at=NOW - 1)
+    assert [desk.start().job.id for _ in range(3)] == ["seeded", "plain", "seeded too"]
+
+
+def test_a_batch_of_those_who_start_together_is_not_joined():
+    desk = Desk(SMALL)
+    desk.load("small", slots=4, joins="start")
+    desk.ask("first", "small")
+    desk.ask("late", "small")
+    assert desk.start().job.id == "first"
     assert desk.start() is None
 
 

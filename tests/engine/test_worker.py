@@ -13,6 +13,7 @@ from bot.engine.protocol import (
     JobStopped,
     Load,
     Run,
+    RunTogether,
     Shutdown,
     Unload,
 )
@@ -165,7 +166,7 @@ def test_a_model_is_closed_when_it_is_freed_and_at_the_end(tmp_path):
 class BrokenBatch:
     """A stepper of two slots that fails as a whole."""
 
-    slots = 2
+    slots, joins, exact = 2, "start", False
 
     def admit(self, job_id, request, control):
         if job_id == "refused":
@@ -181,12 +182,47 @@ class BrokenBatch:
 
 def test_a_stepper_that_breaks_ends_its_jobs_and_no_others(tmp_path):
     bench = Bench(tmp_path, BrokenBatch())
-    assert bench.reports[0].slots == 2
+    loaded = bench.reports[0]
+    assert (loaded.slots, loaded.joins, loaded.exact) == (2, "start", False)
     bench.run("one")
     bench.run("two")
     assert {report.job_id for report in bench.step()} == {"one", "two"}
     assert all(isinstance(report, JobFailed) for report in bench.reports)
     assert not bench.worker.busy
+
+
+class InStep:
+    """A stepper that tells in each step who is in."""
+
+    slots, joins, exact = 3, "start", False
+
+    def __init__(self) -> None:
+        self.jobs, self.steps = [], []
+
+    def admit(self, job_id, request, control):
+        if job_id == "refused":
+            raise ValueError("no")
+        self.jobs.append(job_id)
+
+    def step(self):
+        self.steps.append(tuple(self.jobs))
+        return [(job_id, Progress("drawing")) for job_id in self.jobs]
+
+    def cancel(self, job_id):
+        self.jobs.remove(job_id)
+
+    def close(self): ...
+
+
+def test_jobs_that_start_together_are_all_in_before_the_first_step(tmp_path):
+    stepper = InStep()
+    bench = Bench(tmp_path, stepper)
+    runs = [Run(job_id, 1, "m", text_request("hi")) for job_id in ("one", "refused", "two")]
+    bench.worker.handle(RunTogether(tuple(runs)))
+    bench.step()
+    bench.worker.handle(Cancel("one"))
+    assert [report.job_id for report in bench.step()] == ["two"]
+    assert stepper.steps == [("one", "two"), ("two",)]
 
 
 def test_a_refused_admission_ends_that_job(tmp_path):
@@ -212,7 +248,7 @@ def test_an_unknown_backend_is_named():
 class Silent:
     """A stepper that has nothing to say of its jobs: they wait for a server."""
 
-    slots = 2
+    slots, joins, exact = 2, "anytime", True
 
     def __init__(self) -> None:
         self.controls = {}
@@ -268,7 +304,8 @@ def test_what_a_cancel_costs_is_told_before_the_job_stops(tmp_path):
     "report",
     [
         protocol.Ready(1),
-        protocol.Loaded("m", 1.5, 2, 100),
+        protocol.Loaded("m", 1.5, 2, 100, "anytime", exact=True),
+        protocol.Loaded("m", 1.5, 2, 100, "start", exact=False, vram_bytes=1 << 30),
         protocol.LoadFailed("m", "k", "s", "d"),
         protocol.Unloaded("m", 100),
         JobEvent("j", 1, 0, DONE),
@@ -288,6 +325,7 @@ def test_reports_cross_the_pipe_unchanged(report):
         Load(fake_model(options={"a": 1}, capabilities=["seed"]), "/x"),
         Unload("m"),
         Run("j", 2, "m", text_request("hi", seed=3)),
+        RunTogether((Run("j", 2, "m", text_request("hi")), Run("k", 1, "m", text_request("ho")))),
         Cancel("j"),
         Shutdown(),
     ],
