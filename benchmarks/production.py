@@ -30,7 +30,8 @@ from bot.engine.job import (
     Submission,
     Waiting,
 )
-from bot.engine.local import LocalPort, local_workers
+from bot.engine.local import LocalPort, LocalWorkers
+from bot.engine.port import LanePlan
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
 from bot.engine.worker import JobControl, installed_backend
@@ -144,7 +145,19 @@ class Rig:
 
     def resident_mb(self) -> float:
         """Return the resident memory of the newest worker, in MiB."""
-        return self.ports[-1].rss_bytes() / 2**20
+        return self.ports[-1].vitals().rss_bytes / 2**20
+
+
+class _Remembered(LocalWorkers):
+    """Worker processes that can be looked at."""
+
+    def __init__(self, settings: EngineSettings, spool: Path) -> None:
+        super().__init__(settings, spool)
+        self.ports: list[LocalPort] = []
+
+    def port(self, lane: LanePlan) -> LocalPort:
+        self.ports.append(super().port(lane))
+        return self.ports[-1]
 
 
 @asynccontextmanager
@@ -161,12 +174,7 @@ async def rig(
     known = catalog()
     known = Catalog([*known.all(), *models], known.profiles, known.tools)
     chosen, spool = EngineSettings(threads=THREADS, **settings), Spool(folder / "spool")
-    start, ports = local_workers(chosen, spool.folder), list[LocalPort]()
-
-    def start_worker(lane: str) -> LocalPort:
-        ports.append(start(lane))
-        return ports[-1]
-
+    workers = _Remembered(chosen, spool.folder)
     database = Database(f"sqlite+aiosqlite:///{folder / 'benchmark.db'}")
     await database.open()
     engine = Engine(
@@ -176,11 +184,11 @@ async def rig(
         journal=JobRepository(database),
         spool=spool,
         present=present,
-        start_worker=start_worker,
+        workers=workers,
     )
     try:
         await engine.start()
-        yield Rig(engine, spool, ports)
+        yield Rig(engine, spool, workers.ports)
     finally:
         await engine.close()
         await database.close()

@@ -36,10 +36,11 @@ from bot.delivery.present import present
 from bot.delivery.sender import Sender
 from bot.delivery.throttle import EditThrottle
 from bot.engine.engine import Engine
+from bot.engine.inline import SomeWorkers
 from bot.engine.job import Job, Outcome
-from bot.engine.local import local_workers
+from bot.engine.local import LocalWorkers
 from bot.engine.meter import SILENT, Meter
-from bot.engine.port import WorkerPort
+from bot.engine.port import WorkerPort, Workers
 from bot.engine.spool import Spool
 from bot.internet import PublicInternet
 from bot.links import LinkService
@@ -230,9 +231,8 @@ async def _open_page(
 
 
 def _engine(ground: _Ground) -> Engine:
-    engine_settings, spool = ground.settings.engine, ground.spool
     return Engine(
-        engine_settings,
+        ground.settings.engine,
         catalog=ground.catalog,
         weights=ground.weights,
         journal=JobRepository(
@@ -246,12 +246,18 @@ def _engine(ground: _Ground) -> Engine:
                 CountEnd(ground.catalog),
             ],
         ),
-        spool=spool,
+        spool=ground.spool,
         present=present,
-        start_worker=ground.instead.start_worker
-        or local_workers(engine_settings, spool.folder, log_format=ground.settings.log.format),
+        workers=_workers(ground),
         meter=ground.meter,
     )
+
+
+def _workers(ground: _Ground) -> Workers:
+    settings, start_worker = ground.settings, ground.instead.start_worker
+    if start_worker is not None:
+        return SomeWorkers(settings.engine, start_worker)
+    return LocalWorkers(settings.engine, ground.spool.folder, log_format=settings.log.format)
 
 
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:

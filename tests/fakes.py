@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bot.engine.engine import Engine
+from bot.engine.inline import SomeWorkers
 from bot.engine.job import Anchor, Ended, Job, Measured, Outcome, Requester, Submission
 from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort
@@ -140,14 +141,15 @@ def fake_engine(
     def present(job: Job, outcome: Outcome) -> list[str]:
         return [f"{outcome.state}: {getattr(outcome.result, 'text', outcome.error)}"]
 
+    chosen = EngineSettings.model_validate({"memory_mb": 1000, **settings})
     return Engine(
-        EngineSettings.model_validate({"memory_mb": 1000, **settings}),
+        chosen,
         catalog=catalog or fake_catalog(),
         weights=FakeWeights(),
         journal=journal or MemoryJournal(),
         spool=Spool(spool),
         present=present,
-        start_worker=start_worker,
+        workers=SomeWorkers(chosen, start_worker),
         meter=meter,
     )
 

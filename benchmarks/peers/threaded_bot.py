@@ -12,6 +12,7 @@ from pathlib import Path
 import bot.app
 from benchmarks.stalls import watch_next_loop
 from bot.app import App, Substitutes, open_app
+from bot.engine.port import Vitals
 from bot.engine.protocol import Cancel, Command, Ready, Report
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker, installed_backend
@@ -46,8 +47,8 @@ class ThreadPort:
         if self._task is not None:
             self._task.cancel()
 
-    def rss_bytes(self) -> int:
-        return 0
+    def vitals(self) -> Vitals:
+        return Vitals()
 
     async def _work(self) -> None:
         while True:

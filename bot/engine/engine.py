@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ from bot.engine.journal import Journal, JournalUnavailable, insist
 from bot.engine.lane import WorkerLost
 from bot.engine.lookahead import Lookahead
 from bot.engine.meter import SILENT, Meter
-from bot.engine.port import WorkerPort
+from bot.engine.port import Workers
 from bot.engine.scheduler import Placement, Scheduler
 from bot.engine.spool import Spool, keep_swept
 from bot.logs import about
@@ -69,7 +69,7 @@ class Engine:
         journal: The lasting record.
         spool: Files under way; swept of what nothing refers to.
         present: Turns an outcome into the parts of the answer, as JSON.
-        start_worker: Makes the port of a lane by its name.
+        workers: Where workers come from.
         meter: Is told what happens.
     """
 
@@ -82,7 +82,7 @@ class Engine:
         journal: Journal,
         spool: Spool,
         present: Present,
-        start_worker: Callable[[str], WorkerPort],
+        workers: Workers,
         meter: Meter = SILENT,
     ) -> None:
         self._settings = settings
@@ -92,7 +92,7 @@ class Engine:
         self._meter = meter
         self._durations = Durations(usual_steps(catalog))
         self._fleet = Fleet(
-            settings, weights, catalog.tools, self._durations, start_worker, self._dispatch, meter
+            settings, weights, catalog.tools, self._durations, workers, self._dispatch, meter
         )
         residency = self._fleet.residency
         self._scheduler = Scheduler(catalog, residency, self._durations)
@@ -121,6 +121,7 @@ class Engine:
 
     async def start(self) -> None:
         """Queue again what the last run left unfinished."""
+        await self._fleet.open()
         jobs = await self._journal.unfinished()
         self._durations.recall(await self._journal.measured())
         self._spool.sweep(await self._journal.media_in_use())

@@ -7,23 +7,25 @@ long. It must not know jobs beyond the one that a model is loaded for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-
-import psutil
+from functools import partial
 
 from bot.engine.durations import Durations
 from bot.engine.lane import Lane
-from bot.engine.local import lane_names
 from bot.engine.meter import Meter
-from bot.engine.port import WorkerPort
+from bot.engine.port import Workers
 from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
 from bot.logs import about
 from bot.settings import EngineSettings
 from models.catalog import ModelSpec, Tool, Weights
+from models.errors import HandlerError
 from models.weights import Places, placed
+
+_log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -34,7 +36,7 @@ class Fleet:
         weights: Where weights are found.
         tools: Of the catalogue, which handlers may use.
         durations: Learns how long loads take.
-        start_worker: Makes the port of a lane by its name.
+        workers: Where workers come from.
         changed: Called when a lane may take a job again.
         meter: Is told of loads and workers.
     """
@@ -45,7 +47,7 @@ class Fleet:
         weights: Places,
         tools: Mapping[Tool, Weights],
         durations: Durations,
-        start_worker: Callable[[str], WorkerPort],
+        workers: Workers,
         changed: Callable[[], None],
         meter: Meter,
     ) -> None:
@@ -55,15 +57,23 @@ class Fleet:
         self._durations = durations
         self._changed = changed
         self._meter = meter
-        budget_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
+        self._workers = workers
+        [budget_mb] = workers.budgets().values()
         limit_bytes = (settings.worker_memory_mb or budget_mb) << 20
-        states = [LaneState(name) for name in lane_names(settings)]
-        self.residency = Residency(states, budget_mb)
         self._lanes = {
-            state.name: Lane(state, start_worker, limit_bytes, meter) for state in states
+            plan.name: Lane(LaneState(plan.name), partial(workers.port, plan), limit_bytes, meter)
+            for plan in workers.lanes()
         }
+        self.residency = Residency([lane.state for lane in self._lanes.values()], budget_mb)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Reach whatever the workers run on; a job that is to run there tells, if that fails."""
+        try:
+            await self._workers.open()
+        except HandlerError as error:
+            _log.error("workers are out of reach: %s", error.user_message)
 
     def lane(self, state: LaneState) -> Lane:
         """Return a lane by its entry in the ledger."""
@@ -126,6 +136,7 @@ class Fleet:
             task.cancel()
         for lane in self._lanes.values():
             await lane.close()
+        await self._workers.close()
 
     def _unload_idle(self) -> None:
         evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)

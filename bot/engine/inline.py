@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from bot.engine.port import WorkerGone
+from bot.engine.local import RAM, lane_plans, ram_budget_mb
+from bot.engine.port import LanePlan, Vitals, WorkerGone, WorkerPort
 from bot.engine.protocol import Command, Ready, Report, Shutdown
 from bot.engine.spool import Spool
 from bot.engine.worker import ResolveBackend, Worker
+from bot.settings import EngineSettings
 
 Pace = Callable[[], float]
 """Returns the seconds that what was just done is meant to have taken."""
@@ -63,8 +65,8 @@ class InlinePort:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def rss_bytes(self) -> int:
-        return 0
+    def vitals(self) -> Vitals:
+        return Vitals()
 
     async def _work(self) -> None:
         """Do what there is to do, then rest. A handler's ``SystemExit`` plays a crash."""
@@ -92,3 +94,31 @@ class InlinePort:
         if self._gone is None:
             self._gone = WorkerGone(reason)
             self._reports.put_nowait(self._gone)
+
+
+class SomeWorkers:
+    """The lanes of this machine with workers of any kind, for tests and the simulated Discord.
+
+    Args:
+        settings: Lanes, devices, memory.
+        start_worker: Makes the port of a lane by its name.
+    """
+
+    def __init__(self, settings: EngineSettings, start_worker: Callable[[str], WorkerPort]) -> None:
+        self._settings = settings
+        self._start_worker = start_worker
+
+    def lanes(self) -> Sequence[LanePlan]:
+        return lane_plans(self._settings)
+
+    def budgets(self) -> Mapping[str, int]:
+        return {RAM: ram_budget_mb(self._settings)}
+
+    async def open(self) -> None:
+        """Reach nothing."""
+
+    def port(self, lane: LanePlan) -> WorkerPort:
+        return self._start_worker(lane.name)
+
+    async def close(self) -> None:
+        """Let go of nothing."""

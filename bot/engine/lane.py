@@ -65,7 +65,7 @@ class Lane:
 
     Args:
         state: The ledger's view of this lane.
-        start_worker: Makes the port of a lane by its name.
+        start_worker: Makes the port of a new worker.
         memory_limit_bytes: A worker above it is ended.
         meter: Is told of the worker's memory, and of its loss.
     """
@@ -73,7 +73,7 @@ class Lane:
     def __init__(
         self,
         state: LaneState,
-        start_worker: Callable[[str], WorkerPort],
+        start_worker: Callable[[], WorkerPort],
         memory_limit_bytes: int,
         meter: Meter,
     ) -> None:
@@ -166,7 +166,7 @@ class Lane:
             await asyncio.wait(self._tasks[:1])
 
     async def _start(self) -> None:
-        port = self._start_worker(self.state.name)
+        port = self._start_worker()
         try:
             await port.start()
         except BaseException:
@@ -231,7 +231,7 @@ class Lane:
         with about(lane=self.state.name):
             while True:
                 await asyncio.sleep(_MEMORY_LOOK_S)
-                used = port.rss_bytes()
+                used = port.vitals().rss_bytes
                 self._meter.worker_memory(self.state.name, used)
                 if used > self._memory_limit_bytes:
                     await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())

@@ -13,15 +13,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from bot.engine import protocol
-from bot.engine.port import WorkerGone
-from bot.engine.protocol import Command, Report
+from bot.engine.port import LaneKind, LanePlan, Vitals, WorkerGone
+from bot.engine.protocol import Command, Report, Vital
 from bot.settings import EngineSettings
+
+RAM = "ram"
+"""The pool of models in this machine's memory."""
 
 INSTALLED_BACKENDS = "bot.engine.worker:installed_backend"
 
@@ -34,20 +37,14 @@ class LocalPort:
     """One worker process.
 
     Args:
-        lane: ``device/number``.
-        spool: Folder of the spool.
+        program: Its command line, to which ``--socket`` and ``--parent`` are added.
         threads: Threads of its libraries.
-        log_format: How its log lines look, ``text`` or ``json``.
-        resolver: What finds backends there, ``module:function``.
     """
 
-    def __init__(
-        self, lane: str, spool: Path, *, threads: int, log_format: str, resolver: str
-    ) -> None:
-        device = lane.partition("/")[0]
-        self._arguments = ["--spool", str(spool), "--device", device, "--resolver", resolver]
-        self._arguments += ["--lane", lane, "--log-format", log_format]
+    def __init__(self, program: Sequence[str], *, threads: int) -> None:
+        self._program = tuple(program)
         self._threads = threads
+        self._told: Vitals | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._memory: psutil.Process | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -68,11 +65,8 @@ class LocalPort:
         with theirs:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "bot.engine.process",
+                *self._program,
                 *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *self._arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=_environment(self._threads),
@@ -97,7 +91,11 @@ class LocalPort:
             while True:
                 header = await self._reader.readexactly(protocol.HEADER.size)
                 message = await self._reader.readexactly(*protocol.HEADER.unpack(header))
-                yield protocol.decode_report(message)
+                report = protocol.decode_report(message)
+                if isinstance(report, Vital):
+                    self._told = Vitals(report.rss_bytes, report.vram_bytes)
+                else:
+                    yield report
         await self.kill()
         raise WorkerGone(_how_it_ended(self._process.returncode))
 
@@ -113,39 +111,80 @@ class LocalPort:
         if self._writer is not None:
             self._writer.close()
 
-    def rss_bytes(self) -> int:
-        if self._memory is None:
-            return 0
+    def vitals(self) -> Vitals:
+        """Return what the worker told of itself, or what is seen of its process."""
+        if self._memory is None or not self._memory.is_running():
+            return Vitals()
+        if self._told is not None:
+            return self._told
         try:
-            return int(self._memory.memory_info().rss)
+            return Vitals(int(self._memory.memory_info().rss))
         except psutil.NoSuchProcess:
-            return 0
+            return Vitals()
 
 
-def local_workers(
-    settings: EngineSettings,
-    spool: Path,
-    *,
-    log_format: str = "text",
-    resolver: str = INSTALLED_BACKENDS,
-) -> Callable[[str], LocalPort]:
-    """Return what starts the worker of a lane; see ``lane_names`` for their names."""
-    threads = settings.threads or max(1, ((os.cpu_count() or 2) - 1) // settings.lanes)
+class LocalWorkers:
+    """Worker processes on this machine.
 
-    def start_worker(lane: str) -> LocalPort:
-        return LocalPort(lane, spool, threads=threads, log_format=log_format, resolver=resolver)
+    Args:
+        settings: Lanes, devices, memory.
+        spool: Folder of the spool.
+        log_format: How the workers' log lines look, ``text`` or ``json``.
+        resolver: What finds backends there, ``module:function``.
+    """
 
-    return start_worker
+    def __init__(
+        self,
+        settings: EngineSettings,
+        spool: Path,
+        *,
+        log_format: str = "text",
+        resolver: str = INSTALLED_BACKENDS,
+    ) -> None:
+        self._settings = settings
+        self._lanes = lane_plans(settings)
+        self._threads = settings.threads or max(1, ((os.cpu_count() or 2) - 1) // settings.lanes)
+        self._arguments = [
+            *("--spool", str(spool)),
+            *("--resolver", resolver),
+            *("--log-format", log_format),
+        ]
+
+    def lanes(self) -> Sequence[LanePlan]:
+        return self._lanes
+
+    def budgets(self) -> Mapping[str, int]:
+        return {RAM: ram_budget_mb(self._settings)}
+
+    async def open(self) -> None:
+        """Reach nothing: this machine is here."""
+
+    def port(self, lane: LanePlan) -> LocalPort:
+        program = (sys.executable, "-m", "bot.engine.process", *self._arguments)
+        own = ("--device", lane.device, "--lane", lane.name)
+        return LocalPort((*program, *own), threads=self._threads)
+
+    async def close(self) -> None:
+        """Let go of nothing."""
 
 
-def lane_names(settings: EngineSettings) -> list[str]:
+def lane_plans(settings: EngineSettings) -> tuple[LanePlan, ...]:
     """Return the lanes as ``device/number``, spread over the devices."""
     devices = [settings.device]
     if settings.device == "auto":
         found = len(list(_NVIDIA_DEVICES.iterdir())) if _NVIDIA_DEVICES.is_dir() else 0
         devices = [f"cuda:{number}" for number in range(found)] or ["cpu"]
-    count = max(settings.lanes, len(devices))
-    return [f"{devices[number % len(devices)]}/{number}" for number in range(count)]
+    spread = [devices[i % len(devices)] for i in range(max(settings.lanes, len(devices)))]
+    kinds: dict[str, LaneKind] = {device: "gpu" for device in devices if device != "cpu"}
+    return tuple(
+        LanePlan(f"{device}/{number}", kinds.get(device, "cpu"), device, RAM)
+        for number, device in enumerate(spread)
+    )
+
+
+def ram_budget_mb(settings: EngineSettings) -> int:
+    """Return what all models in this machine's memory may take together, in MiB."""
+    return settings.memory_mb or psutil.virtual_memory().total // 2**21
 
 
 def _environment(threads: int) -> dict[str, str]:

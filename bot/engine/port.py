@@ -6,10 +6,14 @@ the journal are the engine's own, so a port stays this small.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
 
 from bot.engine.protocol import Command, Report
+
+LaneKind: TypeAlias = Literal["cpu", "gpu", "net"]
+"""What a lane works with: processor, GPU, or the servers that it asks."""
 
 
 class WorkerGone(Exception):
@@ -18,6 +22,30 @@ class WorkerGone(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """A lane that there is to be.
+
+    Attributes:
+        name: ``device/number``, or whatever names it in logs and metrics.
+        device: Where its worker loads models, ``cpu`` or ``cuda:0``.
+        pool: Whose memory its models take; lanes may share one.
+    """
+
+    name: str
+    kind: LaneKind
+    device: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What a worker holds, in bytes; 0 where it is gone or nobody knows."""
+
+    rss_bytes: int = 0
+    vram_bytes: int = 0
 
 
 class WorkerPort(Protocol):
@@ -43,5 +71,31 @@ class WorkerPort(Protocol):
     async def kill(self) -> None:
         """End the worker at once and wait until it is gone."""
 
-    def rss_bytes(self) -> int:
-        """Return its resident memory in bytes, 0 when it is gone."""
+    def vitals(self) -> Vitals:
+        """Return what it holds now."""
+
+
+class Workers(Protocol):
+    """Where workers come from."""
+
+    def lanes(self) -> Sequence[LanePlan]:
+        """Return the lanes, the same at each call."""
+
+    def budgets(self) -> Mapping[str, int]:
+        """Return what the models of each pool may take together, in MiB.
+
+        A pool that is not named has no bound, such as that of models which servers run.
+        """
+
+    async def open(self) -> None:
+        """Reach whatever the workers run on.
+
+        Raises:
+            HandlerError: It cannot be reached; with a sentence for the log.
+        """
+
+    def port(self, lane: LanePlan) -> WorkerPort:
+        """Return a new worker for a lane; it is not started yet."""
+
+    async def close(self) -> None:
+        """Let go of what ``open`` reached. The workers have ended."""

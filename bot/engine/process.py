@@ -18,7 +18,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import psutil
 
@@ -31,6 +31,16 @@ from bot.logs import set_up_worker
 NICENESS = 10
 _PR_SET_PDEATHSIG = 1
 _FIRST_FOR_THE_OOM_KILLER = "500"
+
+
+class Channel(Protocol):
+    """A worker's way to the engine and back."""
+
+    def send(self, report: Report) -> None:
+        """Pass a report on."""
+
+    def receive(self) -> Command | None:
+        """Wait for a command; None when the engine has gone."""
 
 
 class Pipe:
@@ -51,11 +61,11 @@ class Pipe:
         return protocol.decode_command(self._incoming.read(*protocol.HEADER.unpack(header)))
 
 
-def serve(worker: Worker, pipe: Pipe) -> None:
+def serve(worker: Worker, channel: Channel) -> None:
     """Obey and step until told to shut down."""
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, worker, commands), daemon=True).start()
-    pipe.send(Ready(os.getpid()))
+    threading.Thread(target=_listen, args=(channel, worker, commands), daemon=True).start()
+    channel.send(Ready(os.getpid()))
     while True:
         with contextlib.suppress(queue.Empty):
             while True:
@@ -66,10 +76,10 @@ def serve(worker: Worker, pipe: Pipe) -> None:
         worker.step()
 
 
-def _listen(pipe: Pipe, worker: Worker, commands: queue.SimpleQueue[Command]) -> None:
-    """Take commands off the pipe, so that a long step learns of its cancel; die with the engine."""
+def _listen(channel: Channel, worker: Worker, commands: queue.SimpleQueue[Command]) -> None:
+    """Take commands in, so that a long step learns of its cancel; die with the engine."""
     try:
-        while (command := pipe.receive()) is not None:
+        while (command := channel.receive()) is not None:
             if isinstance(command, Cancel):
                 worker.note_cancel(command.job_id)
             commands.put(command)

@@ -167,7 +167,18 @@ class JobStopped:
     type: Literal["stopped"] = "stopped"
 
 
-Report = Ready | Loaded | LoadFailed | Unloaded | JobEvent | JobCharged | JobFailed | JobStopped
+@dataclass(frozen=True)
+class Vital:
+    """What the worker holds, in bytes, where the engine's machine cannot see it."""
+
+    rss_bytes: int
+    vram_bytes: int
+    type: Literal["vitals"] = "vitals"
+
+
+Report = (
+    Ready | Loaded | LoadFailed | Unloaded | JobEvent | JobCharged | JobFailed | JobStopped | Vital
+)
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="type")])

@@ -19,6 +19,7 @@ from typing import Any
 import discord
 import pytest
 
+from bot.engine.port import Vitals
 from bot.settings import MediaSettings, Settings
 from models.contracts import Control, HandlerEvent, Modality, Request
 from models.transcription.whisper import WhisperHandler
@@ -161,7 +162,7 @@ async def test_a_worker_that_dies_in_mid_job(world: World) -> None:
 async def test_a_worker_that_grows_beyond_its_limit(world: World) -> None:
     await world.member.slash(world.channel, "ask", prompt="!delay 1\nhalf a sentence of many words")
     await world.env.advance_time(3)
-    world.run.stage.ports[-1].rss_bytes = lambda: 1 << 40  # type: ignore[method-assign]
+    world.run.stage.ports[-1].vitals = lambda: Vitals(1 << 40)  # type: ignore[method-assign]
     await world.env.advance_time(3)
     await told_once(world, "ran out of memory", ("failed", "out_of_memory"))
     assert "half a" in said(world)[0].content

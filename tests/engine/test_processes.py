@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from bot.engine.job import JobState, Restarted
-from bot.engine.local import lane_names, local_workers
-from bot.engine.port import WorkerGone
+from bot.engine.local import LocalWorkers, lane_plans
+from bot.engine.port import Vitals, WorkerGone
 from bot.engine.protocol import Load, Loaded, Ready, Shutdown
 from bot.settings import EngineSettings
 from models.contracts import TextDelta
@@ -28,15 +28,23 @@ pytestmark = pytest.mark.slow
 RESOLVER = "tests.scripted:resolve"
 
 
+def a_port(spool, resolver=RESOLVER, *, log_format="text", **settings):
+    workers = LocalWorkers(
+        EngineSettings(device="cpu", **settings), spool, log_format=log_format, resolver=resolver
+    )
+    return workers.port(workers.lanes()[0])
+
+
 class Ports:
     """Starts real workers and remembers them."""
 
     def __init__(self, spool: Path, resolver: str = RESOLVER) -> None:
-        self._start = local_workers(EngineSettings(), spool, resolver=resolver)
+        self._spool = spool
+        self._resolver = resolver
         self.started = []
 
     def start_worker(self, lane):
-        self.started.append(self._start(lane))
+        self.started.append(a_port(self._spool, self._resolver))
         return self.started[-1]
 
     @property
@@ -197,25 +205,23 @@ async def test_the_event_loop_stays_free_while_a_worker_starts_and_computes(star
 
 
 async def test_a_workers_lines_name_its_lane_its_process_and_the_job(tmp_path, capfd):
-    port = local_workers(EngineSettings(), tmp_path, log_format="json", resolver=RESOLVER)
-    ports = []
-    engine = fake_engine(lambda lane: ports.append(port(lane)) or ports[-1], tmp_path, device="cpu")
+    port = a_port(tmp_path, log_format="json")
+    engine = fake_engine(lambda lane: port, tmp_path, device="cpu")
     await engine.start()
     job = await engine.submit(submission("!log careful\nfine"))
     assert (await outcome_of(engine, job)).state is JobState.DONE
-    [pid] = [port.pid for port in ports]
     await engine.close()
     [line] = map(json.loads, capfd.readouterr().err.splitlines())
     assert (line["logger"], line["message"], line["level"]) == ("library", "careful", "warning")
     assert (line["job_id"], line["attempt"], line["model"]) == (job.id, 1, "fake-text")
-    assert (line["lane"], line["worker"]) == ("cpu/0", pid)
+    assert (line["lane"], line["worker"]) == ("cpu/0", port.pid)
 
 
 # --------------------------------------------------------------------------- the port alone
 
 
 async def test_the_port_speaks_and_ends_politely(tmp_path):
-    port = local_workers(EngineSettings(), tmp_path, resolver=RESOLVER)("cpu/0")
+    port = a_port(tmp_path)
     await port.start()
     events = port.events()
     assert await anext(events) == Ready(port.pid)
@@ -224,11 +230,11 @@ async def test_the_port_speaks_and_ends_politely(tmp_path):
     loaded = await anext(events)
     assert isinstance(loaded, Loaded)
     assert loaded.rss_bytes > 10 << 20
-    assert port.rss_bytes() > 10 << 20
+    assert port.vitals().rss_bytes > 10 << 20
     await port.send(Shutdown())
     with pytest.raises(WorkerGone, match="status 0"):
         await anext(events)
-    assert port.rss_bytes() == 0
+    assert port.vitals() == Vitals()
     with pytest.raises(WorkerGone):
         await port.send(Shutdown())
     await port.kill()
@@ -237,7 +243,7 @@ async def test_the_port_speaks_and_ends_politely(tmp_path):
 async def test_a_worker_told_to_end_does_not_wait_for_its_libraries(tmp_path):
     """The next model waits for it, and they take seconds to be taken down."""
     resolver = "tests.scripted:resolve_slow_to_end"
-    port = local_workers(EngineSettings(), tmp_path, resolver=resolver)("cpu/0")
+    port = a_port(tmp_path, resolver)
     await port.start()
     events = port.events()
     await anext(events)
@@ -250,7 +256,7 @@ async def test_a_worker_told_to_end_does_not_wait_for_its_libraries(tmp_path):
 
 
 async def test_a_dead_workers_signal_is_named(tmp_path):
-    port = local_workers(EngineSettings(), tmp_path, resolver=RESOLVER)("cpu/0")
+    port = a_port(tmp_path)
     await port.start()
     events = port.events()
     await anext(events)
@@ -261,7 +267,7 @@ async def test_a_dead_workers_signal_is_named(tmp_path):
 
 async def test_a_worker_gets_no_secret_and_bounded_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("DISCORD_TOKEN", "secret")
-    port = local_workers(EngineSettings(threads=3), tmp_path, resolver=RESOLVER)("cpu/0")
+    port = a_port(tmp_path, threads=3)
     await port.start()
     await anext(port.events())
     environment = psutil.Process(port.pid).environ()
@@ -273,13 +279,13 @@ async def test_a_worker_gets_no_secret_and_bounded_threads(tmp_path, monkeypatch
 
 PARENT = """
 import asyncio, pathlib, sys
-from bot.engine.local import local_workers
+from bot.engine.local import LocalWorkers
 from bot.settings import EngineSettings
 
 async def main():
     spool = pathlib.Path(sys.argv[1])
-    start = local_workers(EngineSettings(), spool, resolver="tests.scripted:resolve")
-    port = start("cpu/0")
+    workers = LocalWorkers(EngineSettings(), spool, resolver="tests.scripted:resolve")
+    port = workers.port(workers.lanes()[0])
     await port.start()
     await anext(port.events())
     print(port.pid, flush=True)
@@ -314,12 +320,13 @@ def test_the_worker_imports_no_heavy_library():
     ],
 )
 def test_lanes_are_named_after_their_device(settings, lanes):
-    assert lane_names(EngineSettings(**settings)) == lanes
+    assert [plan.name for plan in lane_plans(EngineSettings(**settings))] == lanes
 
 
 def test_lanes_spread_over_the_devices_that_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr("bot.engine.local._NVIDIA_DEVICES", tmp_path)
-    assert lane_names(EngineSettings()) == ["cpu/0"]
+    assert [plan.name for plan in lane_plans(EngineSettings())] == ["cpu/0"]
     for name in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / name).mkdir()
-    assert lane_names(EngineSettings(lanes=3)) == ["cuda:0/0", "cuda:1/1", "cuda:0/2"]
+    names = [plan.name for plan in lane_plans(EngineSettings(lanes=3))]
+    assert names == ["cuda:0/0", "cuda:1/1", "cuda:0/2"]

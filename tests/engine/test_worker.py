@@ -313,6 +313,7 @@ def test_what_a_cancel_costs_is_told_before_the_job_stops(tmp_path):
         JobCharged("j", 1, None),
         JobFailed("j", 1, "k", "s", "d"),
         JobStopped("j", 1),
+        protocol.Vital(100, 200),
     ],
 )
 def test_reports_cross_the_pipe_unchanged(report):
