@@ -9,6 +9,7 @@ environment (``SEXTANT_ENGINE__MEMORY_MB=8000``; the token is plain ``DISCORD_TO
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +50,7 @@ class EngineSettings(_Group):
         cancel_grace_s: A worker that ignores a cancel for so long is killed, in seconds.
         queue_limit: Jobs that may wait in all.
         drain_s: How long a stop waits for running jobs, in seconds.
+        batch_rows: Jobs that a model of text on the CPU answers at once, where its backend can.
     """
 
     backend: Literal["local"] = "local"
@@ -61,9 +63,30 @@ class EngineSettings(_Group):
     load_deadline_s: Seconds = 300.0
     first_event_deadline_s: Seconds = 120.0
     event_gap_deadline_s: Seconds = 120.0
-    cancel_grace_s: Seconds = 5.0
-    queue_limit: Annotated[int, Field(ge=1)] = 500
+    cancel_grace_s: Seconds = 4.0
+    queue_limit: Annotated[int, Field(ge=1)] = 10_000
     drain_s: Seconds = 30.0
+    batch_rows: Annotated[int, Field(ge=1, le=64)] = 8
+
+
+class RaySettings(_Group):
+    """Workers in a Ray cluster, where ``engine.backend`` says so.
+
+    Attributes:
+        address: Of the cluster; ``auto`` finds the one of this machine.
+        lanes: Workers in the cluster.
+        gpus, cpus, resources: What each of them reserves there.
+        memory_mb: Budget of the models of each worker, in MiB; 0 takes half of its node's memory.
+        start_s: How long a worker may wait for room in the cluster, in seconds.
+    """
+
+    address: str = "auto"
+    lanes: Annotated[int, Field(ge=1, le=256)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 1.0
+    cpus: Annotated[float, Field(ge=0)] = 1.0
+    resources: Mapping[str, float] = {}
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    start_s: Seconds = 120.0
 
 
 class MediaSettings(_Group):
@@ -184,6 +207,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     contact: str = ""
     engine: EngineSettings = EngineSettings()
+    ray: RaySettings = RaySettings()
     media: MediaSettings = MediaSettings()
     links: LinkSettings = LinkSettings()
     privacy: PrivacySettings = PrivacySettings()
