@@ -171,7 +171,8 @@ class Floor:
         self._load_s = {cost.model.id: cost.load_s for cost in costs.values()}
         catalog = Catalog([cost.model for cost in costs.values()], {})
         self._lanes = [LaneState(f"cpu/{number}") for number in range(LANES)]
-        self.residency = Residency(self._lanes, LANES * sum(m.memory_mb for m in catalog.all()))
+        memory_mb = LANES * sum(model.memory_mb for model in catalog.all())
+        self.residency = Residency(self._lanes, {"ram": memory_mb})
         self._catalog, self._durations = catalog, Durations()
         self.scheduler = Scheduler(catalog, self.residency, self._durations)
         self._events: list[tuple[float, int, Asked, LaneState]] = []

@@ -171,6 +171,7 @@ class ModelSpec(Weights):
             ``language``, ``speed``, ``seed``, ``reasoning``.
         voices: Speech only: the voices by name.
         options: Load-time options of the backend.
+        device: ``cpu`` for what a GPU would not speed up: it runs beside those that use one.
         prices: Endpoints only: what their provider charges. None is unknown, zeros are free.
     """
 
@@ -183,6 +184,7 @@ class ModelSpec(Weights):
     capabilities: frozenset[str] = frozenset()
     voices: tuple[str, ...] = ()
     options: Mapping[str, Any] = Field(default_factory=dict)
+    device: Literal["any", "cpu"] = "any"
     prices: Prices | None = None
 
     @property

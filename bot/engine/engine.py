@@ -102,7 +102,7 @@ class Engine:
             lookahead,
             self._durations,
             self._show_waiting,
-            width=len(residency.lanes),
+            width=sum(lane.kind != "net" for lane in residency.lanes),
         )
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -398,5 +398,5 @@ class Engine:
         if not residency.fits_ever(spec):
             raise ModelUnavailable(
                 f"{spec.name} needs {spec.memory_mb} MiB of memory; "
-                f"this bot may use {residency.budget_mb} MiB."
+                f"this bot may use {residency.budget_mb(spec)} MiB."
             )

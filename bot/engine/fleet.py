@@ -14,8 +14,9 @@ from functools import partial
 
 from bot.engine.durations import Durations
 from bot.engine.lane import Lane
+from bot.engine.local import RAM
 from bot.engine.meter import Meter
-from bot.engine.port import Workers
+from bot.engine.port import LanePlan, Workers
 from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
@@ -58,13 +59,9 @@ class Fleet:
         self._changed = changed
         self._meter = meter
         self._workers = workers
-        [budget_mb] = workers.budgets().values()
-        limit_bytes = (settings.worker_memory_mb or budget_mb) << 20
-        self._lanes = {
-            plan.name: Lane(LaneState(plan.name), partial(workers.port, plan), limit_bytes, meter)
-            for plan in workers.lanes()
-        }
-        self.residency = Residency([lane.state for lane in self._lanes.values()], budget_mb)
+        self._lanes = {plan.name: self._lane(plan) for plan in workers.lanes()}
+        states = [lane.state for lane in self._lanes.values()]
+        self.residency = Residency(states, workers.budgets())
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
@@ -72,6 +69,7 @@ class Fleet:
         """Reach whatever the workers run on; a job that is to run there tells, if that fails."""
         try:
             await self._workers.open()
+            self.residency.budgets = self._workers.budgets()
         except HandlerError as error:
             _log.error("workers are out of reach: %s", error.user_message)
 
@@ -105,7 +103,8 @@ class Fleet:
                 resident = lane.state.residents[spec.id]
                 resident.slots, resident.joins = loaded.slots, loaded.joins
                 resident.exact = loaded.exact
-                self.residency.measured(lane.state, spec.id, loaded.rss_bytes)
+                used = loaded.vram_bytes if lane.state.kind == "gpu" else loaded.rss_bytes
+                self.residency.measured(lane.state, spec.id, used)
                 job.load_s = time.time() - began
                 self._durations.loaded(spec.id, job.load_s)
                 self._meter.loaded(job, job.load_s, ok=True)
@@ -137,6 +136,19 @@ class Fleet:
         for lane in self._lanes.values():
             await lane.close()
         await self._workers.close()
+
+    def _lane(self, plan: LanePlan) -> Lane:
+        state = LaneState(plan.name, plan.kind, plan.pool)
+        limit = partial(self._memory_limit_bytes, plan)
+        return Lane(state, partial(self._workers.port, plan), limit, self._meter)
+
+    def _memory_limit_bytes(self, plan: LanePlan) -> int:
+        """Return what a worker may hold; one of a GPU holds little in the machine's own memory."""
+        if plan.kind == "net":
+            return 0
+        budgets = self._workers.budgets()
+        budget_mb = budgets.get(RAM) or budgets.get(plan.pool, 0)
+        return (self._settings.worker_memory_mb or budget_mb) << 20
 
     def _unload_idle(self) -> None:
         evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)

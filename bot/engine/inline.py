@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from bot.engine.local import RAM, lane_plans, ram_budget_mb
+from bot.engine.local import lane_plans, local_budgets
 from bot.engine.port import LanePlan, Vitals, WorkerGone, WorkerPort
 from bot.engine.protocol import Command, Ready, Report, Shutdown
 from bot.engine.spool import Spool
@@ -112,7 +112,7 @@ class SomeWorkers:
         return lane_plans(self._settings)
 
     def budgets(self) -> Mapping[str, int]:
-        return {RAM: ram_budget_mb(self._settings)}
+        return local_budgets(self._settings)
 
     async def open(self) -> None:
         """Reach nothing."""

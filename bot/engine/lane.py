@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import math
 from collections.abc import Callable, Coroutine
 
 from bot.engine.meter import Meter
@@ -66,7 +67,7 @@ class Lane:
     Args:
         state: The ledger's view of this lane.
         start_worker: Makes the port of a new worker.
-        memory_limit_bytes: A worker above it is ended.
+        memory_limit_bytes: Returns what a worker may hold before it is ended; 0 is no limit.
         meter: Is told of the worker's memory, and of its loss.
     """
 
@@ -74,7 +75,7 @@ class Lane:
         self,
         state: LaneState,
         start_worker: Callable[[], WorkerPort],
-        memory_limit_bytes: int,
+        memory_limit_bytes: Callable[[], int],
         meter: Meter,
     ) -> None:
         self.state = state
@@ -233,7 +234,7 @@ class Lane:
                 await asyncio.sleep(_MEMORY_LOOK_S)
                 used = port.vitals().rss_bytes
                 self._meter.worker_memory(self.state.name, used)
-                if used > self._memory_limit_bytes:
+                if used > (self._memory_limit_bytes() or math.inf):
                     await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())
 
 

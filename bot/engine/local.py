@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from bot.engine import protocol
-from bot.engine.port import LaneKind, LanePlan, Vitals, WorkerGone
+from bot.engine.port import LanePlan, Vitals, WorkerGone
 from bot.engine.protocol import Command, Report, Vital
 from bot.settings import EngineSettings
 
@@ -154,7 +154,7 @@ class LocalWorkers:
         return self._lanes
 
     def budgets(self) -> Mapping[str, int]:
-        return {RAM: ram_budget_mb(self._settings)}
+        return local_budgets(self._settings)
 
     async def open(self) -> None:
         """Reach nothing: this machine is here."""
@@ -169,22 +169,27 @@ class LocalWorkers:
 
 
 def lane_plans(settings: EngineSettings) -> tuple[LanePlan, ...]:
-    """Return the lanes as ``device/number``, spread over the devices."""
-    devices = [settings.device]
-    if settings.device == "auto":
-        found = len(list(_NVIDIA_DEVICES.iterdir())) if _NVIDIA_DEVICES.is_dir() else 0
-        devices = [f"cuda:{number}" for number in range(found)] or ["cpu"]
-    spread = [devices[i % len(devices)] for i in range(max(settings.lanes, len(devices)))]
-    kinds: dict[str, LaneKind] = {device: "gpu" for device in devices if device != "cpu"}
-    return tuple(
-        LanePlan(f"{device}/{number}", kinds.get(device, "cpu"), device, RAM)
-        for number, device in enumerate(spread)
-    )
+    """Return the lanes of this machine: of its processor, of each GPU, and one that asks servers.
+
+    Those of the processor share its memory; each GPU has its own.
+    """
+    lanes = [LanePlan(f"cpu/{number}", "cpu", "cpu", RAM) for number in range(settings.lanes)]
+    lanes += [LanePlan(f"{device}/0", "gpu", device, device) for device in gpus(settings)]
+    return (*lanes, LanePlan("net/0", "net", "cpu", "net"))
 
 
-def ram_budget_mb(settings: EngineSettings) -> int:
-    """Return what all models in this machine's memory may take together, in MiB."""
-    return settings.memory_mb or psutil.virtual_memory().total // 2**21
+def gpus(settings: EngineSettings) -> Sequence[str]:
+    """Return the GPUs that are to be used, such as ``cuda:0``."""
+    if settings.device != "auto":
+        return [] if settings.device == "cpu" else [settings.device]
+    found = len(list(_NVIDIA_DEVICES.iterdir())) if _NVIDIA_DEVICES.is_dir() else 0
+    return [f"cuda:{number}" for number in range(found)]
+
+
+def local_budgets(settings: EngineSettings) -> Mapping[str, int]:
+    """Return what the models of each pool of this machine may take together, in MiB."""
+    ram_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
+    return {RAM: ram_mb, **dict.fromkeys(gpus(settings), ram_mb)}
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -6,10 +6,12 @@ to go, and the engine tells the workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bot.engine.job import Job
+from bot.engine.port import LaneKind
 from models.catalog import ModelSpec
 from models.contracts import Joins
 
@@ -41,10 +43,16 @@ class LaneState:
     """One worker's models and jobs.
 
     A lane works on one model at a time, since two would share the cores and each take twice as
-    long; ``changing`` is set while a model comes or goes.
+    long; one whose models run on servers (``net``) on any number. ``changing`` is set while a model
+    comes or goes.
+
+    Attributes:
+        pool: Whose memory its models take; lanes may share one.
     """
 
     name: str
+    kind: LaneKind = "cpu"
+    pool: str = "ram"
     residents: dict[str, Resident] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     changing: bool = False
@@ -53,12 +61,27 @@ class LaneState:
 
     @property
     def idle(self) -> bool:
-        """Whether it may take a job of any model."""
+        """Whether nothing happens on it."""
         return not self.jobs and not self.changing
+
+    @property
+    def open(self) -> bool:
+        """Whether it may take a job of any model."""
+        return not self.changing and (not self.jobs or self.kind == "net")
 
     @property
     def used_mb(self) -> int:
         return sum(resident.memory_mb for resident in self.residents.values())
+
+    def count(self, model_id: str) -> int:
+        """Return how many jobs run on a model."""
+        return sum(job.submission.model_id == model_id for job in self.jobs.values())
+
+    def evictable(self) -> list[Resident]:
+        """Return the models that may go."""
+        if not self.open:
+            return []
+        return [r for r in self.residents.values() if not self.jobs or not self.count(r.spec.id)]
 
     def begin(self, job: Job, now: float) -> None:
         """Count what a job takes of the lane from now on, in seconds of a steady clock."""
@@ -76,19 +99,20 @@ class LaneState:
             job.device_s += (now - self._counted_to) / len(self._at_work)
         self._counted_to = now
 
-    def joinable_model(self) -> str | None:
-        """Return the model that has a slot free beside the jobs that run on it.
+    def joinable(self) -> list[Resident]:
+        """Return the models that have a slot free beside the jobs that run on them.
 
         A job with a seed of its own runs alone where a batch could change its numbers.
         """
         if self.changing or not self.jobs:
-            return None
-        resident = self.residents.get(next(iter(self.jobs.values())).submission.model_id)
-        if resident is None or resident.joins == "start" or len(self.jobs) >= resident.slots:
-            return None
-        if not resident.exact and any(is_seeded(job) for job in self.jobs.values()):
-            return None
-        return resident.spec.id
+            return []
+        at_work = {job.submission.model_id for job in self.jobs.values()}
+        return [r for r in self.residents.values() if r.spec.id in at_work and self._has_room(r)]
+
+    def _has_room(self, resident: Resident) -> bool:
+        if resident.joins == "start" or self.count(resident.spec.id) >= resident.slots:
+            return False
+        return resident.exact or not any(is_seeded(job) for job in self.jobs.values())
 
 
 Eviction = tuple[LaneState, str]
@@ -96,40 +120,78 @@ Eviction = tuple[LaneState, str]
 
 
 class Residency:
-    """All lanes under one memory budget."""
+    """All lanes, with a memory budget for each pool.
 
-    def __init__(self, lanes: Iterable[LaneState], budget_mb: int) -> None:
+    Attributes:
+        budgets: What the models of a pool may take together, in MiB; none for those without bound.
+    """
+
+    def __init__(self, lanes: Iterable[LaneState], budgets: Mapping[str, int]) -> None:
         self.lanes = tuple(lanes)
-        self.budget_mb = budget_mb
+        self.budgets = budgets
         self._measured_mb: dict[str, int] = {}
+        self._by_kind: dict[LaneKind, tuple[LaneState, ...]] = {}
+        for lane in self.lanes:
+            self._by_kind[lane.kind] = (*self._by_kind.get(lane.kind, ()), lane)
 
-    @property
-    def used_mb(self) -> int:
-        return sum(lane.used_mb for lane in self.lanes)
+    def kind_for(self, spec: ModelSpec) -> LaneKind:
+        """Return which lanes a model runs on.
+
+        What a GPU speeds up runs on one where there is one, and else on the processor; for a model
+        that works with servers neither is taken up.
+        """
+        if spec.is_hosted:
+            return "net"
+        wanted: LaneKind = "cpu" if spec.device == "cpu" else "gpu"
+        other: LaneKind = "gpu" if wanted == "cpu" else "cpu"
+        return wanted if wanted in self._by_kind else other
+
+    def lanes_for(self, spec: ModelSpec) -> tuple[LaneState, ...]:
+        """Return the lanes that a model may run on."""
+        return self._by_kind.get(self.kind_for(spec), ())
+
+    def used_mb(self, pool: str) -> int:
+        """Return what the models of a pool take."""
+        return sum(lane.used_mb for lane in self.lanes if lane.pool == pool)
+
+    def budget_mb(self, spec: ModelSpec) -> float:
+        """Return the largest budget of the pools that a model may be in."""
+        pools = {lane.pool for lane in self.lanes_for(spec)}
+        return max((self.budgets.get(pool, math.inf) for pool in pools), default=0)
 
     def fits_ever(self, spec: ModelSpec) -> bool:
         """Whether a model would fit if it were the only one."""
-        return spec.memory_mb <= self.budget_mb
+        return self.memory_mb(spec) <= self.budget_mb(spec)
 
     def memory_mb(self, spec: ModelSpec) -> int:
-        """Return what to reserve for a model: as declared, or more if more was measured."""
-        return min(max(spec.memory_mb, self._measured_mb.get(spec.id, 0)), self.budget_mb)
+        """Return what to reserve for a model: as declared, or more if more was measured.
 
-    def measured(self, lane: LaneState, model_id: str, rss_bytes: int) -> None:
-        """Learn from a worker's memory once a model is loaded there."""
+        More than a budget it is not, or it would never be loaded again.
+        """
+        if spec.is_hosted:
+            return 0
+        measured_mb = min(self._measured_mb.get(spec.id, 0), self.budget_mb(spec))
+        return max(spec.memory_mb, int(measured_mb))
+
+    def measured(self, lane: LaneState, model_id: str, used_bytes: int) -> None:
+        """Learn from what a worker holds once a model is loaded there; 0 is unknown."""
         resident = lane.residents[model_id]
         others = lane.used_mb - resident.memory_mb
-        self._measured_mb[model_id] = rss_bytes // _MIB - others
+        if used_bytes:
+            self._measured_mb[model_id] = used_bytes // _MIB - others
         resident.memory_mb = self.memory_mb(resident.spec)
 
-    def room_for(self, spec: ModelSpec) -> list[Eviction] | None:
+    def room_for(self, spec: ModelSpec, lane: LaneState) -> list[Eviction] | None:
         """Return what must go first, least recently used first; None if it cannot fit now."""
-        missing_mb = self.memory_mb(spec) - self.budget_mb + self.used_mb
+        budget_mb = self.budgets.get(lane.pool)
+        if budget_mb is None:
+            return []
+        missing_mb = self.memory_mb(spec) - budget_mb + self.used_mb(lane.pool)
         evictions: list[Eviction] = []
-        for lane, resident in self._evictable():
+        for other, resident in self._evictable(lane.pool):
             if missing_mb <= 0:
                 break
-            evictions.append((lane, resident.spec.id))
+            evictions.append((other, resident.spec.id))
             missing_mb -= resident.memory_mb
         return evictions if missing_mb <= 0 else None
 
@@ -141,8 +203,9 @@ class Residency:
         """Return when the least recently used idle model was last used."""
         return next((resident.last_used for _, resident in self._evictable()), None)
 
-    def _evictable(self) -> list[tuple[LaneState, Resident]]:
-        idle = [(lane, r) for lane in self.lanes if lane.idle for r in lane.residents.values()]
+    def _evictable(self, pool: str | None = None) -> list[tuple[LaneState, Resident]]:
+        lanes = [lane for lane in self.lanes if pool in (None, lane.pool)]
+        idle = [(lane, resident) for lane in lanes for resident in lane.evictable()]
         return sorted(idle, key=lambda pair: pair[1].last_used)
 
 

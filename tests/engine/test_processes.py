@@ -316,17 +316,24 @@ def test_the_worker_imports_no_heavy_library():
     [
         ({"device": "cpu"}, ["cpu/0"]),
         ({"device": "cpu", "lanes": 2}, ["cpu/0", "cpu/1"]),
-        ({"device": "cuda:1", "lanes": 1}, ["cuda:1/0"]),
+        ({"device": "cuda:1", "lanes": 1}, ["cpu/0", "cuda:1/0"]),
     ],
 )
 def test_lanes_are_named_after_their_device(settings, lanes):
-    assert [plan.name for plan in lane_plans(EngineSettings(**settings))] == lanes
+    plans = lane_plans(EngineSettings(**settings))
+    assert [plan.name for plan in plans] == [*lanes, "net/0"]
 
 
-def test_lanes_spread_over_the_devices_that_are_found(tmp_path, monkeypatch):
+def test_each_gpu_has_a_lane_beside_those_of_the_processor(tmp_path, monkeypatch):
     monkeypatch.setattr("bot.engine.local._NVIDIA_DEVICES", tmp_path)
-    assert [plan.name for plan in lane_plans(EngineSettings())] == ["cpu/0"]
+    assert {plan.kind for plan in lane_plans(EngineSettings())} == {"cpu", "net"}
     for name in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / name).mkdir()
-    names = [plan.name for plan in lane_plans(EngineSettings(lanes=3))]
-    assert names == ["cuda:0/0", "cuda:1/1", "cuda:0/2"]
+    plans = lane_plans(EngineSettings(lanes=2))
+    assert [(plan.name, plan.pool) for plan in plans] == [
+        ("cpu/0", "ram"),
+        ("cpu/1", "ram"),
+        ("cuda:0/0", "cuda:0"),
+        ("cuda:1/0", "cuda:1"),
+        ("net/0", "net"),
+    ]

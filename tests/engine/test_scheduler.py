@@ -14,10 +14,13 @@ NOW = 1000.0
 class Desk:
     """A scheduler over some lanes, with shorthands."""
 
-    def __init__(self, *models, lanes: int = 1, budget_mb: int = 1000) -> None:
+    def __init__(self, *models, lanes: int = 1, budget_mb: int = 1000, gpus: int = 0) -> None:
         self.catalog = fake_catalog(*models)
         self.lanes = [LaneState(f"cpu/{number}") for number in range(lanes)]
-        self.residency = Residency(self.lanes, budget_mb)
+        self.gpus = [LaneState(f"cuda:{n}/0", "gpu", f"cuda:{n}") for n in range(gpus)]
+        self.net = LaneState("net/0", "net", "net")
+        budgets = {"ram": budget_mb} | {lane.pool: budget_mb for lane in self.gpus}
+        self.residency = Residency([*self.lanes, *self.gpus, self.net], budgets)
         self.durations = Durations()
         self.scheduler = Scheduler(self.catalog, self.residency, self.durations)
 
@@ -31,8 +34,13 @@ class Desk:
         return job
 
     def load(self, model: str, lane: int = 0, *, last_used: float = 0.0, **batch) -> None:
+        resident = self.resident(model, last_used=last_used, **batch)
+        state = self.net if resident.spec.is_hosted else self.lanes[lane]
+        state.residents[model] = resident
+
+    def resident(self, model: str, *, last_used: float = 0.0, **batch) -> Resident:
         spec = self.catalog.get(model)
-        self.lanes[lane].residents[model] = Resident(spec, spec.memory_mb, last_used, **batch)
+        return Resident(spec, self.residency.memory_mb(spec), last_used, **batch)
 
     def start(self, now: float = NOW):
         """Take the next placement and enter it as running."""
