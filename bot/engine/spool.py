@@ -49,24 +49,33 @@ class Spool:
         Raises:
             DiskFull: There is no room.
         """
-        writer = self.begin()
-        try:
-            for block in [data] if isinstance(data, bytes) else data:
-                writer.write(block)
-            return writer.keep(filename, content_type)
-        except BaseException:
-            writer.abandon()
-            raise
+        blocks = [data] if isinstance(data, bytes) else data
+        return _filled(self.begin(), blocks, filename, content_type)
 
-    def begin(self) -> SpoolWriter:
+    def begin(self, name: str = "") -> SpoolWriter:
         """Begin a file that comes in blocks; it is there once its writer keeps it.
+
+        Args:
+            name: Of a file that another spool has, and none here; otherwise it gets one.
 
         Raises:
             DiskFull: There is no room.
         """
         with _room():
             self.folder.mkdir(parents=True, exist_ok=True)
-            return SpoolWriter(self.folder)
+            return SpoolWriter(self.folder, name or secrets.token_hex(16))
+
+    def adopt(self, media: MediaInput, data: bytes | memoryview) -> None:
+        """Write a file that another spool has, under the same name; nothing where it is already.
+
+        Raises:
+            InvalidMedia: It is not what was stored there.
+            DiskFull: There is no room.
+        """
+        if hashlib.sha256(data).hexdigest() != media.sha256 or not _NAME.fullmatch(media.path):
+            raise InvalidMedia("That file was damaged on its way. Please send it again.")
+        if not (self.folder / media.path).is_file():
+            _filled(self.begin(media.path), [data], media.filename, media.content_type)
 
     def path(self, media: MediaInput) -> Path:
         """Return the file of a reference.
@@ -120,15 +129,15 @@ class Spool:
 class SpoolWriter:
     """A file that is being written: whole in the end, or absent. One thread at a time uses it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._name = secrets.token_hex(16)
+    def __init__(self, folder: Path, name: str) -> None:
+        self._name = name
         self._kept = folder / self._name
         self._temporary = folder / f"{self._name}.part"
         self._digest = hashlib.sha256()
         self._size = 0
         self._file = self._temporary.open("xb")
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: bytes | memoryview) -> None:
         """Add bytes.
 
         Raises:
@@ -156,6 +165,19 @@ class SpoolWriter:
         self._temporary.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk refuses what is still to be flushed
             self._file.close()
+
+
+def _filled(
+    writer: SpoolWriter, blocks: Iterable[bytes | memoryview], filename: str, content_type: str
+) -> MediaInput:
+    """Write a file to its end, or leave nothing of it."""
+    try:
+        for block in blocks:
+            writer.write(block)
+        return writer.keep(filename, content_type)
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 async def keep_swept(spool: Spool, in_use: Callable[[], Awaitable[Collection[str]]]) -> None:

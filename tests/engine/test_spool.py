@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,29 @@ def test_blocks_are_joined(spool):
     assert media == spool.store(b"abc", "x", "text/plain").__class__(
         media.path, "x", "text/plain", 3, media.sha256
     )
+
+
+def test_a_file_of_another_spool_keeps_its_name(spool, tmp_path):
+    media = Spool(tmp_path / "far").store(b"abc", "x.txt", "text/plain")
+    for _ in range(2):  # the second time it is there already
+        spool.adopt(media, memoryview(b"abc"))
+        assert spool.checked_path(media).read_bytes() == b"abc"
+    assert [file.name for file in spool.folder.iterdir()] == [media.path]
+
+
+@pytest.mark.parametrize("data", [b"abd", b""])
+def test_what_was_damaged_on_its_way_is_not_adopted(spool, tmp_path, data):
+    media = Spool(tmp_path / "far").store(b"abc", "x.txt", "text/plain")
+    with pytest.raises(InvalidMedia, match="damaged"):
+        spool.adopt(media, data)
+    assert not spool.folder.exists()
+
+
+def test_no_name_of_another_spool_leads_out_of_this_one(spool, tmp_path):
+    media = Spool(tmp_path / "far").store(b"abc", "x.txt", "text/plain")
+    with pytest.raises(InvalidMedia):
+        spool.adopt(replace(media, path="../secret"), b"abc")
+    assert not (spool.folder.parent / "secret").exists()
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "", "f" * 31, f"{'a' * 32}/.."])
