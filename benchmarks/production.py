@@ -15,7 +15,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database
 from bot.delivery.present import present
 from bot.engine.engine import Engine
@@ -181,7 +181,7 @@ async def rig(
         chosen,
         catalog=known,
         weights=weights(),
-        journal=JobRepository(database),
+        journal=JobJournal(database),
         spool=spool,
         present=present,
         workers=workers,

@@ -21,6 +21,7 @@ from bot.client import Sextant
 from bot.db.allowances import AllowanceRepository, CountEnd, count_start
 from bot.db.instance import InstanceRepository
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.memory import TurnRepository
 from bot.db.next_steps import NextStepRepository
 from bot.db.outbox import OutboxRepository
@@ -32,7 +33,7 @@ from bot.db.spending import SpendingRepository, add_spending
 from bot.delivery.intake import Intake
 from bot.delivery.live import LiveViews
 from bot.delivery.outbox import Outbox
-from bot.delivery.present import present
+from bot.delivery.present import present, present_unreadable
 from bot.delivery.sender import Sender
 from bot.delivery.throttle import EditThrottle
 from bot.engine.engine import Engine
@@ -235,7 +236,7 @@ def _engine(ground: _Ground) -> Engine:
         ground.settings.engine,
         catalog=ground.catalog,
         weights=ground.weights,
-        journal=JobRepository(
+        journal=JobJournal(
             ground.database,
             at_start=[count_start],
             at_end=[
@@ -245,6 +246,7 @@ def _engine(ground: _Ground) -> Engine:
                 add_spending,
                 CountEnd(ground.catalog),
             ],
+            unreadable=present_unreadable(),
         ),
         spool=ground.spool,
         present=present,

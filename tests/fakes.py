@@ -89,6 +89,9 @@ class MemoryJournal:
     async def unfinished(self) -> list[Job]:
         return [job for job in self.rows.values() if job.id not in self.outcomes]
 
+    async def closed(self) -> None:
+        self.calls.append(("closed", ""))
+
     async def measured(self) -> list[Measured]:
         return []
 

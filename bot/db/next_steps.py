@@ -44,5 +44,8 @@ class NextStepRepository:
 
     async def begun(self, job_id: str) -> None:
         """Cross a step out."""
-        async with self._database.session() as session:
+
+        async def unit(session: AsyncSession) -> None:
             await session.execute(delete(JobPayloadTable).filter_by(job_id=job_id))
+
+        await self._database.write(unit)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
+from sqlalchemy import ColumnElement, Executable, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.db.session import Database
 from bot.db.tables import OutboxTable
+from bot.db.words import changed
 from bot.engine.job import Anchor, Job
 
 PENDING = "pending"
@@ -48,17 +50,29 @@ class PendingPart:
 
 def outbox_rows(job: Job, parts: Sequence[str]) -> list[OutboxTable]:
     """Return the rows of an ended job, to be added in the transaction that ends it."""
-    now = job.finished_at or time.time()
-    anchor = _ANCHORS.dump_json(job.submission.anchor).decode()
+    return rows_of_parts(
+        job.id,
+        job.submission.requester.user_id,
+        job.submission.anchor,
+        parts,
+        ended_at=job.finished_at or time.time(),
+    )
+
+
+def rows_of_parts(
+    job_id: str, user_id: int, anchor: Anchor, parts: Sequence[str], *, ended_at: float
+) -> list[OutboxTable]:
+    """Return the rows of a job of which no more is known than where its answer belongs."""
+    stored = _ANCHORS.dump_json(anchor).decode()
     return [
         OutboxTable(
-            job_id=job.id,
-            user_id=job.submission.requester.user_id,
+            job_id=job_id,
+            user_id=user_id,
             position=position,
-            anchor=anchor,
+            anchor=stored,
             payload=payload,
-            due_at=now,
-            created_at=now,
+            due_at=ended_at,
+            created_at=ended_at,
         )
         for position, payload in enumerate(parts)
     ]
@@ -180,7 +194,8 @@ class OutboxRepository:
     ) -> None:
         """Settle parts of a job, and forget its text at once if those were the last."""
         of_job = OutboxTable.job_id == job_id
-        async with self._database.session() as session:
+
+        async def unit(session: AsyncSession) -> None:
             await session.execute(update(OutboxTable).where(of_job, which).values(**values))
             left = await session.scalar(
                 select(func.count()).where(of_job, OutboxTable.state == PENDING)
@@ -190,10 +205,13 @@ class OutboxRepository:
                     update(OutboxTable).where(of_job).values(payload="", anchor="")
                 )
 
-    async def _execute(self, statement: Any) -> int:
-        async with self._database.session() as session:
-            result = cast("CursorResult[Any]", await session.execute(statement))
-            return result.rowcount
+        await self._database.write(unit)
+
+    async def _execute(self, statement: Executable) -> int:
+        async def unit(session: AsyncSession) -> int:
+            return await changed(session, statement)
+
+        return await self._database.write(unit)
 
 
 def _pending(row: OutboxTable) -> PendingPart:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.db.session import Database
 from bot.db.tables import RecipeTable
@@ -44,8 +45,11 @@ class RecipeRepository:
 
     async def save(self, recipe: StoredRecipe) -> None:
         """Write a recipe; one of the same id is replaced."""
-        async with self._database.session() as session:
+
+        async def unit(session: AsyncSession) -> None:
             await session.merge(RecipeTable(**asdict(recipe)))
+
+        await self._database.write(unit)
 
     async def get(self, recipe_id: str, now: float) -> StoredRecipe | None:
         """Return a recipe, None when there is none or it has expired by ``now``."""

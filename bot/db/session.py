@@ -1,20 +1,18 @@
-"""The database: its connections, its transactions, its schema and its lock.
+"""The database: its connections, its transactions and its schema.
 
-This module owns how the database is opened. It must not know any table: ``bot.db.tables`` holds the
-schema, one repository per aggregate the statements.
+This module owns how the database is opened, and that nobody uses it whose lock is lost. It must not
+know any table: ``bot.db.tables`` holds the schema, one repository per aggregate the statements.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.engine import URL
@@ -27,30 +25,36 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from bot.db.commits import GroupCommits, T, Unit
+from bot.db.locks import (
+    AdvisoryLock,
+    DatabaseUnavailable,
+    FileLock,
+    InstanceLock,
+    InstanceRunning,
+)
+
+__all__ = [
+    "Database",
+    "DatabaseUnavailable",
+    "InstanceLost",
+    "InstanceRunning",
+]
+
 _log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS: Final = 15_000
 """How long a statement waits for another connection's lock; a backup may take 10 s."""
 
-_ADVISORY_KEY: Final = 0x5E7_7A47
+WATCH_S: Final = 5.0
+"""How often the lock is looked at where it can get lost."""
+
 _MIGRATIONS = Path(__file__).resolve().parents[2] / "alembic"
 _READ_ONLY: Final = "sextant_read_only"
 
 
-class DatabaseUnavailable(Exception):
-    """The database cannot be opened; the message says why."""
-
-
-class InstanceRunning(DatabaseUnavailable):
-    """Another process uses it; the message says which, and what to do."""
-
-
-class _Lock(Protocol):
-    async def acquire(self) -> None: ...
-
-    async def held(self) -> bool: ...
-
-    async def release(self) -> None: ...
+class InstanceLost(DatabaseUnavailable, SQLAlchemyError):
+    """The lock was lost, so that another process may have taken the database over."""
 
 
 class Database:
@@ -65,10 +69,13 @@ class Database:
         self._is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = make_engine(self.url)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
-        self._lock: _Lock = _AdvisoryLock(self._engine)
+        self._commits = GroupCommits(self._begin, self.session)
+        self._lock: InstanceLock = AdvisoryLock(self._engine)
+        self._lost = False
+        self._watching: asyncio.Task[None] | None = None
         self._writers_turn: AbstractAsyncContextManager[None] = nullcontext()
         if self._is_sqlite:
-            self._lock = _FileLock(_file_of(self.url))
+            self._lock = FileLock(_file_of(self.url))
             # SQLite has one writer at a time and lets the others poll; a queue of our own is
             # about ten times as fast.
             self._writers_turn = asyncio.Lock()
@@ -86,6 +93,8 @@ class Database:
             await self._lock.acquire()
             if await self.revision() != newest_revision():
                 await asyncio.to_thread(upgrade, self.url)
+            if not self._is_sqlite:  # the kernel takes no file lock away
+                self._watching = asyncio.create_task(self._watch_lock(), name="instance lock")
         except BaseException as error:
             await self.close()
             if isinstance(error, OSError | DBAPIError):
@@ -100,31 +109,56 @@ class Database:
         """Open a transaction: committed at the end of the block, rolled back on an exception.
 
         Not inside another one: SQLite has one writer at a time.
+
+        Raises:
+            InstanceLost: Another process may use the database now.
         """
-        async with self._writers_turn, self._sessions.begin() as session:
-            yield session
+        async with self._writers_turn:
+            self._check_lock()
+            async with self._sessions.begin() as session:
+                yield session
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Have statements committed together with those of others who write now.
+
+        What a job writes on its way goes through here: a commit waits for the disk. A unit that
+        raises leaves no trace, and fails alone.
+
+        Raises:
+            InstanceLost: Another process may use the database now.
+        """
+        return await self._commits.write(unit)
 
     async def ping(self) -> None:
         """Write nothing, in a writer's turn.
 
         Raises:
-            DatabaseUnavailable: The instance lock is not ours any more.
+            InstanceLost: The instance lock is not ours any more.
             DBAPIError: It does not take a transaction.
         """
         async with self.session() as session:
             await session.execute(text("SELECT 1"))
         if not await self._lock.held():
-            raise DatabaseUnavailable("the instance lock is lost")
+            raise InstanceLost("the instance lock is lost")
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that only reads, and so never waits for a writer."""
+        """Open a transaction that only reads, and so never waits for a writer.
+
+        Raises:
+            InstanceLost: Another process may use the database now.
+        """
+        self._check_lock()
         async with self._sessions() as session:
             await session.connection(execution_options={_READ_ONLY: True})
             yield session
 
     async def close(self) -> None:
-        """Close every connection, then give the instance lock back."""
+        """Commit what waits, close every connection, then give the instance lock back."""
+        await self._commits.close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
         await self._engine.dispose()
         await self._lock.release()
 
@@ -139,6 +173,34 @@ class Database:
             )
             return found
 
+    @contextlib.asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self._writers_turn:
+            self._check_lock()
+            async with self._engine.begin() as connection:
+                yield connection
+
+    def _check_lock(self) -> None:
+        if self._lost:
+            raise InstanceLost("the instance lock is lost")
+
+    async def _watch_lock(self) -> None:
+        """Stop everything while the lock is not ours, and try to get it back."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if not self._lost and await self._lock.held():
+                continue
+            if not self._lost:
+                _log.error("the lock on the database is lost: nothing is read or written")
+            self._lost = True
+            try:
+                await self._lock.acquire()
+            except (InstanceRunning, DBAPIError) as error:
+                _log.error("the lock on the database cannot be had: %s", error)
+            else:
+                self._lost = False
+                _log.warning("the lock on the database is ours again")
+
 
 def _has_revision(connection: Connection) -> bool:
     return inspect(connection).has_table("alembic_version")
@@ -147,7 +209,9 @@ def _has_revision(connection: Connection) -> bool:
 def make_engine(url: URL, *, foreign_keys: bool = True) -> AsyncEngine:
     """Return an engine, with SQLite's settings where it is SQLite."""
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        engine = create_async_engine(url, pool_pre_ping=True)
+        _translate_refusals(engine)
+        return engine
     engine = create_async_engine(url)
     _configure_sqlite(engine, foreign_keys=foreign_keys)
     return engine
@@ -215,6 +279,22 @@ def _file_of(url: URL) -> Path:
     return Path(url.database or "sextant.db")
 
 
+def _translate_refusals(engine: AsyncEngine) -> None:
+    """Have a server that cannot be reached raise what one does that fails later.
+
+    asyncpg's own exceptions and the network's would go past everybody who waits for a database to
+    come back.
+    """
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Any, record: object, arguments: Any, options: Any) -> Any:
+        driver = dialect.loaded_dbapi
+        try:
+            return dialect.connect(*arguments, **options)
+        except (OSError, driver.asyncpg.PostgresError) as error:
+            raise driver.OperationalError(str(error)) from error
+
+
 def _configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     """Set what SQLite needs on each connection, and begin transactions ourselves.
 
@@ -236,79 +316,3 @@ def _configure_sqlite(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     def begun(connection: Any) -> None:
         read_only = connection.get_execution_options().get(_READ_ONLY)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-class _FileLock:
-    """A lock on a file beside the database. The kernel drops it with the process."""
-
-    def __init__(self, database: Path) -> None:
-        self._database = database
-        self._path = database.with_name(f"{database.name}.lock")
-        self._file: int | None = None
-
-    async def acquire(self) -> None:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(file)
-            raise InstanceRunning(
-                f"Another Sextant (process {owner}) already runs on {self._database}. "
-                "Stop it first, or give this one a data_dir of its own."
-            ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode("ascii"), 0)
-        self._file = file
-
-    async def held(self) -> bool:
-        """Whether it is locked where another process would look."""
-        if self._file is None or not self._path.exists():
-            return False
-        return os.path.samestat(os.fstat(self._file), self._path.stat())
-
-    async def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-class _AdvisoryLock:
-    """PostgreSQL's lock of an application, held by a connection that is kept open."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._connection: AsyncConnection | None = None
-
-    async def acquire(self) -> None:
-        connection = await self._engine.connect()
-        statement = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=_ADVISORY_KEY)
-        if not (await connection.execute(statement)).scalar_one():
-            await connection.close()
-            raise InstanceRunning(
-                f"Another Sextant already runs on {self._engine.url.render_as_string()}. "
-                "Stop it first, or give this one a database of its own."
-            )
-        await connection.commit()
-        self._connection = connection
-
-    async def held(self) -> bool:
-        """Whether its connection still is the one that took it."""
-        if self._connection is None:
-            return False
-        query = text(
-            "SELECT count(*) FROM pg_locks"
-            " WHERE locktype = 'advisory' AND objid = :key AND pid = pg_backend_pid()"
-        ).bindparams(key=_ADVISORY_KEY)
-        try:
-            found = (await self._connection.execute(query)).scalar_one()
-            await self._connection.commit()
-        except SQLAlchemyError:  # it was lost, and the lock with it
-            return False
-        return bool(found)
-
-    async def release(self) -> None:
-        if self._connection is not None:
-            await self._connection.invalidate()  # back in the pool it would hold the lock
-            await self._connection.close()
-            self._connection = None

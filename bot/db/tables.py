@@ -43,7 +43,8 @@ class JobTable(Table):
 
     ``micro_usd`` is what a provider charged, in millionths of a dollar; None is unknown.
     ``device_s`` are the seconds of a lane that were its own, ``work`` its size as
-    ``bot.engine.durations`` counts it, ``lane`` where it ran last.
+    ``bot.engine.durations`` counts it, ``lane`` where it ran last, ``deaths`` how often the bot
+    died while it ran.
     """
 
     __tablename__ = "jobs"
@@ -73,6 +74,7 @@ class JobTable(Table):
     work: Mapped[float | None]
     device_s: Mapped[float] = mapped_column(default=0.0, server_default="0")
     lane: Mapped[str | None] = mapped_column(String(40))
+    deaths: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class SpendingTable(Table):

@@ -75,6 +75,7 @@ from models.transcription.formats import TranscriptFormat, render
 MAX_MESSAGES = 5
 """A longer answer becomes a file."""
 
+_UNREADABLE = "⚠️ I was changed while this waited, and cannot read it any more. Please ask again."
 _INLINE_TRANSCRIPT_CHARS = 1500
 _KEPT_PROMPT = "👁️ The moderators of this server can read what was asked."
 _CONTENT_TYPES: dict[TranscriptFormat, str] = {
@@ -88,6 +89,11 @@ _CONTENT_TYPES: dict[TranscriptFormat, str] = {
 def present(job: Job, outcome: Outcome) -> list[str]:
     """Return the parts of an ended job as JSON, in the order in which they are sent."""
     return [dump_part(part) for part in parts_of(job, outcome)]
+
+
+def present_unreadable() -> list[str]:
+    """Return the parts of the answer to a job of which only its place can be read any more."""
+    return [dump_part(AnchorEdit(_UNREADABLE))]
 
 
 def parts_of(job: Job, outcome: Outcome) -> list[Part]:

@@ -58,6 +58,9 @@ from models.weights import Places
 
 _log = logging.getLogger(__name__)
 
+MOST_DEATHS = 3
+"""A job that ran as often when the bot died is not tried again."""
+
 
 class Engine:
     """Runs jobs.
@@ -133,6 +136,7 @@ class Engine:
             self._feeds.open(job.id)
             try:
                 self._check_model(job.submission.model_id)
+                _check_deaths(job)
             except HandlerError as error:
                 self._spawn(self._endings.end(job, Outcome(JobState.FAILED, error=error)))
             else:
@@ -237,6 +241,9 @@ class Engine:
     async def close(self) -> None:
         """End everything. What was not done stays in the journal as it is."""
         self._draining = True
+        if self._sweeping is not None:  # else it never began
+            with contextlib.suppress(JournalUnavailable):
+                await self._journal.closed()
         ending = self._tasks | ({self._sweeping} if self._sweeping else set())
         for task in ending:
             task.cancel()
@@ -400,3 +407,15 @@ class Engine:
                 f"{spec.name} needs {spec.memory_mb} MiB of memory; "
                 f"this bot may use {residency.budget_mb(spec)} MiB."
             )
+
+
+def _check_deaths(job: Job) -> None:
+    """Give up a job that would take the bot down for ever.
+
+    Raises:
+        WorkerCrashed: The bot died too often while it ran.
+    """
+    if job.deaths >= MOST_DEATHS:
+        raise WorkerCrashed(
+            f"I went down {job.deaths} times while this ran, so I don't try it again."
+        )

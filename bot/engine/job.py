@@ -111,6 +111,7 @@ class Job:
         device_s: Seconds of lanes that were its own, in all attempts that ended, without the
             loading of models. Jobs that run side by side share their lane's equally.
         lane: Where it ran last.
+        deaths: How often the bot died while it ran.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Job:
     work: float = 0.0
     device_s: float = 0.0
     lane: str = ""
+    deaths: int = 0
 
     def charge(self, micro_usd: int | None) -> None:
         """Add what an attempt cost."""

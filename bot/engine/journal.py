@@ -1,6 +1,6 @@
 """What the engine writes down so that no job is lost: the interface, not the database.
 
-``bot.db.jobs`` implements it. The engine calls it in order: ``create`` before a job is queued,
+``bot.db.journal`` implements it. The engine calls it in order: ``create`` before a job is queued,
 ``started`` at each attempt, ``finished`` once.
 """
 
@@ -40,7 +40,13 @@ class Journal(Protocol):
         """Note the end, and in the same transaction the parts of the answer to deliver."""
 
     async def unfinished(self) -> list[Job]:
-        """Return the jobs that were waiting or running, in the order in which they came."""
+        """Return the jobs that were waiting or running, in the order in which they came.
+
+        The last run of the bot has died unless it was ``closed``: jobs that ran then count that.
+        """
+
+    async def closed(self) -> None:
+        """Note that the bot ends in order."""
 
     async def measured(self) -> list[Measured]:
         """Return what the last jobs of each model took that were done, the oldest first."""

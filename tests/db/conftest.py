@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database
 
 
@@ -24,3 +25,8 @@ async def database(url):
 @pytest.fixture
 def jobs(database):
     return JobRepository(database)
+
+
+@pytest.fixture
+def journal(database):
+    return JobJournal(database)

@@ -16,9 +16,10 @@ from bot.db.allowances import (
     subjects_of,
 )
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database, InstanceRunning, migration_config, schema_differences, upgrade
 from bot.engine.job import Job, new_job_id
-from tests.db.test_jobs import done
+from tests.db.rows import done
 from tests.fakes import fake_catalog, submission
 from tests.postgres import create_database, programs, server
 
@@ -70,13 +71,13 @@ async def test_one_instance_holds_the_lock_until_it_is_closed(url: str, database
 
 
 async def test_what_is_used_of_limits_adds_up(database: Database) -> None:
-    jobs = JobRepository(database, at_start=[count_start], at_end=[CountEnd(fake_catalog())])
+    journal = JobJournal(database, at_start=[count_start], at_end=[CountEnd(fake_catalog())])
     for key in ("message:1", "message:1", "message:2"):
         job = Job(new_job_id(), submission("x", key=key), created_at=NOON, device_s=1.5)
-        if (await jobs.create(job)).id == job.id:
+        if (await journal.create(job)).id == job.id:
             job.finished_at = NOON
-            await jobs.finished(job, done(), ["part"])
+            await journal.finished(job, done(), ["part"])
     found = await AllowanceRepository(database).since(0)
     used = {slot_of(NOON): Used(jobs=2, device_ms=3000)}
     assert found == dict.fromkeys(subjects_of(job.submission.requester), used)
-    assert [row.state for row in await jobs.of_member(1)] == ["done"] * 2
+    assert [row.state for row in await JobRepository(database).of_member(1)] == ["done"] * 2

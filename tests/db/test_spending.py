@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import make_url, text
 
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database, make_engine, migration_config
 from bot.db.spending import Cost, SpendingRepository, add_spending, month_of
 from bot.engine.job import Job, JobState, Outcome, new_job_id
 from models.errors import JobCancelled
-from tests.db.test_jobs import done, row_of
+from tests.db.rows import done, row_of
 from tests.fakes import submission
 
 NOVEMBER = calendar.timegm((2026, 11, 30, 23, 59, 59))
@@ -20,8 +21,8 @@ CANCELLED = Outcome(JobState.CANCELLED, error=JobCancelled())
 
 
 @pytest.fixture
-def jobs(database):
-    return JobRepository(database, at_end=[add_spending])
+def journal(database):
+    return JobJournal(database, at_end=[add_spending])
 
 
 @pytest.fixture
@@ -29,58 +30,58 @@ def spending(database):
     return SpendingRepository(database)
 
 
-async def ended(jobs, micro_usd, outcome=None, *, at: float = NOVEMBER, **who) -> Job:
-    job = await jobs.create(Job(new_job_id(), submission("x", **who)))
+async def ended(journal, micro_usd, outcome=None, *, at: float = NOVEMBER, **who) -> Job:
+    job = await journal.create(Job(new_job_id(), submission("x", **who)))
     job.micro_usd, job.finished_at = micro_usd, at
-    await jobs.finished(job, outcome or done(), [])
+    await journal.finished(job, outcome or done(), [])
     return job
 
 
-async def test_every_end_adds_to_its_server_and_month(jobs, spending):
-    await ended(jobs, 2500)
-    await ended(jobs, 3, CANCELLED)
-    await ended(jobs, None)
-    await ended(jobs, 0)
-    await ended(jobs, 70, guild=20)
-    await ended(jobs, 900, at=NOVEMBER + 1)
+async def test_every_end_adds_to_its_server_and_month(journal, spending):
+    await ended(journal, 2500)
+    await ended(journal, 3, CANCELLED)
+    await ended(journal, None)
+    await ended(journal, 0)
+    await ended(journal, 70, guild=20)
+    await ended(journal, 900, at=NOVEMBER + 1)
     assert await spending.of_month("2026-11") == {10: Cost(2503, 1), 20: Cost(70)}
     assert await spending.of_month("2026-12") == {10: Cost(900)}
 
 
-async def test_large_sums_are_exact(jobs, spending):
+async def test_large_sums_are_exact(journal, jobs, spending):
     for _ in range(3):
-        await ended(jobs, 2**53 + 1)
+        await ended(journal, 2**53 + 1)
     assert await spending.of_month("2026-11") == {10: Cost(3 * 2**53 + 3)}
     assert (await jobs.cost(1, 0, ["fake-text"])).micro_usd == 3 * 2**53 + 3
 
 
-async def test_the_end_that_is_told_twice_counts_once(jobs, spending):
-    job = await ended(jobs, 2500)
-    await jobs.finished(job, done(), [])
+async def test_the_end_that_is_told_twice_counts_once(journal, spending):
+    job = await ended(journal, 2500)
+    await journal.finished(job, done(), [])
     assert await spending.of_month("2026-11") == {10: Cost(2500)}
 
 
-async def test_a_sum_outlives_its_jobs(jobs, spending):
-    await ended(jobs, 2500)
+async def test_a_sum_outlives_its_jobs(journal, jobs, spending):
+    await ended(journal, 2500)
     assert await jobs.delete_member(1) == 1
     assert await spending.of_month("2026-11") == {10: Cost(2500)}
 
 
-async def test_what_a_member_spent(jobs):
-    await ended(jobs, 2500)
-    await ended(jobs, None)
-    await ended(jobs, 10, at=NOVEMBER - 1000)
-    await ended(jobs, 40, user=2)
-    await ended(jobs, None, model_id="local")
+async def test_what_a_member_spent(journal, jobs):
+    await ended(journal, 2500)
+    await ended(journal, None)
+    await ended(journal, 10, at=NOVEMBER - 1000)
+    await ended(journal, 40, user=2)
+    await ended(journal, None, model_id="local")
     assert await jobs.cost(1, NOVEMBER, ["fake-text"]) == Cost(2500, 1)
     assert await jobs.cost(1, NOVEMBER + 1, ["fake-text"]) == Cost()
 
 
-async def test_what_lost_attempts_cost_outlives_the_bot(jobs):
-    job = await jobs.create(Job(new_job_id(), submission("x")))
+async def test_what_lost_attempts_cost_outlives_the_bot(journal):
+    job = await journal.create(Job(new_job_id(), submission("x")))
     job.charge(800)
-    await jobs.requeued(job)
-    (again,) = await jobs.unfinished()
+    await journal.requeued(job)
+    (again,) = await journal.unfinished()
     assert again.micro_usd == 800
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from bot.db.allowances import AllowanceRepository, CountEnd, count_start
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database
 from bot.db.settings import SettingRepository
 from bot.engine.job import Job, JobState, Outcome, Requester, new_job_id
@@ -63,7 +64,7 @@ class Bench:
     def __init__(self, database: Database, limits: LimitSettings | None = None) -> None:
         self.database = database
         self.clock, self.engine = Clock(), Live()
-        self.jobs = JobRepository(database, at_start=[count_start], at_end=[CountEnd(CATALOG)])
+        self.journal = JobJournal(database, at_start=[count_start], at_end=[CountEnd(CATALOG)])
         registry = settings_under(HostedSettings(), limits or LimitSettings())
         repository = SettingRepository(database)
         self.settings = ServerSettings(repository, CATALOG, registry)
@@ -89,7 +90,7 @@ class Bench:
             asked = submission("x", model, key=key)
             asked = replace(asked, requester=replace(who, roles=()))
             job = Job(new_job_id(), asked, created_at=self.clock())
-            written = await self.jobs.create(job)
+            written = await self.journal.create(job)
             if written is job:
                 self.engine.live.append(job)
                 self.allowances.started(job)
@@ -97,7 +98,7 @@ class Bench:
 
     async def end(self, job: Job, outcome: Outcome = DONE, *, device_s: float = 0.0) -> None:
         job.state, job.finished_at, job.device_s = outcome.state, self.clock(), device_s
-        await self.jobs.finished(job, outcome, [])
+        await self.journal.finished(job, outcome, [])
         self.engine.live.remove(job)
         await self.allowances.ended(job, outcome)
 
@@ -117,7 +118,7 @@ class Bench:
     async def restarted(self) -> Bench:
         """Return another run of the bot on the same data."""
         after = Bench(self.database)
-        after.clock, after.engine.live = self.clock, await self.jobs.unfinished()
+        after.clock, after.engine.live = self.clock, await self.journal.unfinished()
         await after.settings.load()
         await after.roles.load()
         await after.allowances.load()
@@ -412,7 +413,7 @@ async def test_a_crash_leaves_nothing_held(bench: Bench) -> None:
 async def test_deleting_data_frees_nothing(bench: Bench) -> None:
     await bench.configure("jobs_hour", 1)
     await bench.run()
-    await bench.jobs.delete_member(1)
+    await JobRepository(bench.database).delete_member(1)
     assert (await bench.restarted()).refusal()
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.session import Database
 from bot.db.settings import SettingRepository
 from bot.db.spending import Cost, SpendingRepository, add_spending
@@ -58,7 +58,7 @@ class Bench:
 
     def __init__(self, database: Database, hosted: HostedSettings) -> None:
         self.clock, self.engine = Clock(), Live()
-        self.jobs = JobRepository(database, at_end=[add_spending])
+        self.journal = JobJournal(database, at_end=[add_spending])
         registry = settings_under(hosted, LimitSettings())
         self.settings = ServerSettings(SettingRepository(database), CATALOG, registry)
         self.budget = Budget(
@@ -75,14 +75,14 @@ class Bench:
         request = text_request("x", max_new_tokens=tokens)
         submitted = submission(request, model, **who)
         with self.budget.holding(submitted):
-            job = await self.jobs.create(Job(new_job_id(), submitted))
+            job = await self.journal.create(Job(new_job_id(), submitted))
             self.engine.live.append(job)
         return job
 
     async def end(self, job: Job, tokens: int | None) -> None:
         job.micro_usd = None if tokens is None else 1000 * tokens
         job.finished_at = self.clock()
-        await self.jobs.finished(job, DONE, [])
+        await self.journal.finished(job, DONE, [])
         self.engine.live.remove(job)
         await self.budget.ended(job, DONE)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.next_steps import NextStepRepository
 from bot.db.session import Database
 from bot.engine.job import Job, JobState, Outcome, new_job_id
@@ -30,7 +31,8 @@ class Steps:
         self.rows = NextStepRepository(database)
         self.service = NextSteps(self.rows)
         self.service.on("more", _text_of, self._begin)
-        self.jobs = JobRepository(database, at_end=[self.service.write])
+        self.jobs = JobRepository(database)
+        self.journal = JobJournal(database, at_end=[self.service.write])
 
     async def _begin(self, step: Step) -> None:
         self.begun.append(step)
@@ -43,9 +45,9 @@ class Steps:
     async def end(self, outcome: Outcome, step: str = "more") -> Job:
         """Have a job end that a step may follow."""
         asked = replace(submission("hello"), presentation={NEXT: step})
-        job = await self.jobs.create(Job(new_job_id(), asked))
+        job = await self.journal.create(Job(new_job_id(), asked))
         job.state, job.finished_at = outcome.state, job.created_at
-        await self.jobs.finished(job, outcome, [])
+        await self.journal.finished(job, outcome, [])
         await self.service.ended(job, outcome)
         await self.settled()
         return job
@@ -77,7 +79,7 @@ async def test_a_step_is_begun_with_what_the_job_found_out(steps: Steps) -> None
     job = await steps.end(done())
     assert steps.begun == [Step(job.submission, "half")]
     assert await steps.rows.owed() == []
-    assert await steps.jobs.unfinished() == []
+    assert await steps.journal.unfinished() == []
 
 
 @pytest.mark.parametrize("outcome", [done(""), Outcome(JobState.FAILED, error=BackendError())])

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.db.allowances import AllowanceRepository, count_start
 from bot.db.jobs import JobRepository
+from bot.db.journal import JobJournal
 from bot.db.memory import TurnRepository
 from bot.db.outbox import OutboxRepository
 from bot.db.prompts import PromptRepository
@@ -35,7 +36,8 @@ class Kept:
         self.memory = Memory(TurnRepository(database), self.outbox.siblings)
         pictures = KeptPictures(folder / "kept", Spool(folder), days=30, mb_per_member=1)
         self.recipes = RecipeService(RecipeRepository(database), pictures, days=30)
-        self.jobs = JobRepository(database, at_start=[count_start])
+        self.jobs = JobRepository(database)
+        self.journal = JobJournal(database, at_start=[count_start])
         self.allowances = AllowanceRepository(database)
         self.retention = Retention(
             PrivacySettings(**settings),
@@ -59,9 +61,9 @@ class Kept:
 
     async def job(self, job_id: str, days_old: float) -> None:
         job = Job(job_id, submission("hello"), created_at=time.time() - days_old * DAY_S)
-        await self.jobs.create(job)
+        await self.journal.create(job)
         job.finished_at = job.created_at
-        await self.jobs.finished(job, Outcome(JobState.DONE), ["a part"])
+        await self.journal.finished(job, Outcome(JobState.DONE), ["a part"])
 
 
 @pytest.fixture
@@ -90,9 +92,9 @@ async def test_what_was_used_of_limits_goes_after_a_day(kept: Kept) -> None:
 
 async def test_a_job_under_way_stays_however_old(kept: Kept) -> None:
     job = Job("a" * 16, submission("hello"), created_at=time.time() - 1000 * DAY_S)
-    await kept.jobs.create(job)
+    await kept.journal.create(job)
     assert (await kept.retention.sweep()).jobs == 0
-    assert [found.id for found in await kept.jobs.unfinished()] == [job.id]
+    assert [found.id for found in await kept.journal.unfinished()] == [job.id]
 
 
 async def test_expired_recipes_and_settled_parts_go(
