@@ -1,39 +1,18 @@
 """The event loop's time is virtual here: sleeping moves the clock on at once."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bot.delivery.throttle import EditThrottle
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of waiting, tells how long it would have waited."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
+from tests.virtual_time import VirtualLoop
 
 
 @pytest.fixture
 def run() -> Iterator[Callable[[Any], None]]:
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         yield runner.run
 
 

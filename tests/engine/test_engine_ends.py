@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 
 import pytest
 
@@ -36,7 +36,7 @@ async def test_a_running_job_stops_at_the_next_step_and_keeps_its_text(started, 
     outcome = await outcome_of(engine, job)
     assert (outcome.state, type(outcome.error)) == (JobState.CANCELLED, JobCancelled)
     assert outcome.partial_text.startswith("word0 ")
-    assert len(outcome.partial_text.split()) < 20
+    assert len(outcome.partial_text.split()) <= 2
     following = await engine.submit(submission("fine"))
     assert (await outcome_of(engine, following)).state is JobState.DONE
     assert len(stage.ports) == 1, "the worker survived"
@@ -46,10 +46,10 @@ async def test_a_job_whose_model_loads_is_cancelled_at_once_and_the_load_goes_on
     slow = fake_model(options={"load": "!sleep 0.6"})
     engine = await started(catalog=fake_catalog(slow))
     job = await engine.submit(submission("a"))
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     await engine.cancel(job.id)
     assert (await outcome_of(engine, job)).state is JobState.CANCELLED
-    assert time.monotonic() - began < 0.5
+    assert asyncio.get_running_loop().time() == began
     following = await engine.submit(submission("b"))
     sights = [sight async for sight in engine.watch(following.id)]
     assert not any(isinstance(sight, LoadingModel) for sight in sights)
