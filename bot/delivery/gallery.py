@@ -105,6 +105,7 @@ def shown_file(media: MediaInput, alt_text: str, *, veiled: bool) -> File:
         content_type=media.content_type,
         spool_path=media.path,
         description=one_line(alt_text, _ALT_CHARS),
+        sha256=media.sha256,
     )
 
 

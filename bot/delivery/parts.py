@@ -17,13 +17,17 @@ _FROZEN = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="ba
 
 @dataclass(frozen=True, config=_FROZEN)
 class File:
-    """A file to attach: either ``spool_path`` (below the spool) or ``text`` is set."""
+    """A file to attach: either ``spool_path`` (below the spool) or ``text`` is set.
+
+    ``sha256`` is the checksum of what the spool held when the job ended.
+    """
 
     filename: str
     content_type: str
     spool_path: str = ""
     text: str = ""
     description: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, config=_FROZEN)

@@ -190,6 +190,7 @@ def _speech(job: Job, outcome: Outcome, result: SpeechResult) -> list[Part]:
         content_type=result.media.content_type,
         spool_path=result.media.path,
         description=f"A spoken text, {duration(result.duration_s)}",
+        sha256=result.media.sha256,
     )
     if job.submission.anchor.ephemeral:
         return [AnchorEdit(content, (file,), buttons)]

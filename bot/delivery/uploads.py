@@ -7,6 +7,8 @@ from files of our own workers alone. Nothing that a member sent is decoded here.
 from __future__ import annotations
 
 import asyncio
+import errno
+import hashlib
 import io
 import logging
 from collections.abc import Callable
@@ -52,11 +54,13 @@ async def opened(file: File, spool_dir: Path, limit: int) -> Upload:
     """Return a file ready to be sent; a picture or clip that is too large becomes one that fits.
 
     Raises:
-        FileNotFoundError: It is gone from the spool.
+        FileNotFoundError: It is gone from the spool, or is not what was stored there.
     """
     if not file.spool_path:
         return Upload(io.BytesIO(file.text.encode()), file)
     path = spool_dir / file.spool_path
+    if file.sha256 and await asyncio.to_thread(_checksum, path) != file.sha256:
+        raise FileNotFoundError(errno.ENOENT, "damaged in the spool", file.filename)
     fit = _FITS.get(file.content_type.partition("/")[0])
     if fit is None or path.stat().st_size <= limit - _SPARE_BYTES:
         return Upload(path, file)
@@ -68,6 +72,11 @@ async def opened(file: File, spool_dir: Path, limit: int) -> Upload:
     upload = Upload(io.BytesIO(data), file)
     upload.filename = _renamed(file.filename, content_type)
     return upload
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as opened_file:
+        return hashlib.file_digest(opened_file, "sha256").hexdigest()
 
 
 def _renamed(filename: str, content_type: str) -> str:

@@ -158,6 +158,7 @@ class SpoolWriter:
             with self._file:
                 _flush(self._file)
             self._temporary.rename(self._kept)
+            _flush_folder(self._kept.parent)
         return MediaInput(self._name, filename, content_type, self._size, self._digest.hexdigest())
 
     def abandon(self) -> None:
@@ -212,6 +213,15 @@ def _flush(file: BinaryIO) -> None:
     """Bring a file to the disk before a transaction may refer to it."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring a name to the disk: after a power cut a file may be there without it."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _modified_at(file: Path) -> float:

@@ -1,4 +1,6 @@
+import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,16 @@ async def sent(file: File, folder: Path, limit: int) -> tuple[str, bytes]:
 async def test_what_fits_is_sent_as_it_is(tmp_path: Path) -> None:
     data = noise(64)
     assert await sent(spooled(tmp_path, data), tmp_path, 1 << 20) == ("picture-5.png", data)
+
+
+@pytest.mark.parametrize("damage", [b"", b"another picture"])
+async def test_what_a_power_cut_left_of_a_file_is_not_sent(tmp_path: Path, damage: bytes) -> None:
+    data = noise(64)
+    file = replace(spooled(tmp_path, data), sha256=hashlib.sha256(data).hexdigest())
+    assert await sent(file, tmp_path, 1 << 20) == ("picture-5.png", data)
+    (tmp_path / NAME).write_bytes(damage)
+    with pytest.raises(FileNotFoundError, match="damaged"):
+        await opened(file, tmp_path, 1 << 20)
 
 
 async def test_a_picture_over_the_limit_is_written_anew_and_still_says_what_it_is(

@@ -79,6 +79,20 @@ def test_a_missing_or_damaged_file_is_told(spool):
         spool.checked_path(media)
 
 
+def test_bytes_and_name_are_on_the_disk_before_anything_may_refer_to_them(spool, monkeypatch):
+    flushed = []
+
+    def fsync(file):
+        flushed.append(
+            (os.path.realpath(f"/proc/self/fd/{file}"), len(list(spool.folder.iterdir())))
+        )
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    media = spool.store(b"abc", "x", "text/plain")
+    folder = os.path.realpath(spool.folder)
+    assert flushed == [f"{folder}/{media.path}.part", folder]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_and_leaves_nothing(spool, monkeypatch, number):
     def fsync(file):
