@@ -12,6 +12,7 @@ from bot.delivery.splitter import MESSAGE_LIMIT, units
 from bot.delivery.wording import subtext
 
 REFUSED = "⚠️ Discord did not take this answer, so it can't be shown. Please try something shorter."
+LOST = "⚠️ A file of this answer was lost here before it was sent. Please ask for it again."
 _NO_MESSAGES = "📄 I may not post messages here, so the rest is in the attached file."
 _NO_VOICE = "🔇 I may not send voice messages here, so the sound is attached as a file."
 

@@ -10,6 +10,7 @@ The tree::
     ├── Gone          the message or its channel does not exist any more
     ├── Barred        the bot may not, or the interaction's time is over
     └── Refused       Discord does not take this, however often it is sent
+        └── Lost      a file of it is gone, or damaged: it cannot even be sent
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class Refused(DeliveryFault):
     """Discord does not take this content."""
 
 
+class Lost(Refused):
+    """A file of the answer is gone from the spool, or is not what was stored there."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what a call to Discord raises into a ``DeliveryFault``."""
@@ -61,7 +66,7 @@ def translated() -> Iterator[None]:
     except discord.RateLimited as error:
         raise Transient(str(error), error.retry_after) from error
     except FileNotFoundError as error:
-        raise Refused("a file of this answer is gone from the spool") from error
+        raise Lost("a file of this answer is gone from the spool, or damaged") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Transient(f"{type(error).__name__}: {error}") from error
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from bot.db.outbox import OutboxRepository, PendingPart
 from bot.delivery import fallback
-from bot.delivery.faults import Barred, DeliveryFault, Gone, Refused, Transient
+from bot.delivery.faults import Barred, DeliveryFault, Gone, Lost, Refused, Transient
 from bot.delivery.parts import (
     AnchorEdit,
     ChannelMessage,
@@ -248,7 +248,8 @@ class Outbox:
     async def _without_anchor(self, rows: list[PendingPart], fault: Barred | Refused) -> None:
         """Say in the anchor why there is no answer, or give the answer to the member directly."""
         if isinstance(fault, Refused):
-            await self._edit_anchor(rows[0], AnchorEdit(fallback.REFUSED))
+            said = fallback.LOST if isinstance(fault, Lost) else fallback.REFUSED
+            await self._edit_anchor(rows[0], AnchorEdit(said))
             raise fault
         try:
             channel_id = await self._sender.direct_channel(rows[0].user_id)

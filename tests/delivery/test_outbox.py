@@ -237,7 +237,7 @@ async def test_what_discord_never_takes_is_told(stage: Stage) -> None:
 async def test_a_file_that_is_gone_is_told(stage: Stage) -> None:
     lost = File("x.ogg", "audio/ogg", spool_path="0" * 32)
     await stage.deliver(await stage.ask(), AnchorEdit("listen", files=(lost,)))
-    assert contents(stage) == [fallback.REFUSED]
+    assert contents(stage) == [fallback.LOST]
 
 
 async def test_a_channel_that_is_closed_to_the_bot_leaves_direct_messages(stage: Stage) -> None:
