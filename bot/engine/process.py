@@ -87,7 +87,7 @@ def _listen(channel: Channel, worker: Worker, commands: queue.SimpleQueue[Comman
         os._exit(0)
 
 
-def _tie_to_parent(parent_pid: int) -> None:
+def tie_to_parent(parent_pid: int) -> None:
     """Have the kernel end this process with its parent, even while a library holds the GIL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -102,7 +102,8 @@ def _step_back() -> None:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_FOR_THE_OOM_KILLER, "ascii")
 
 
-def _resolver(reference: str) -> ResolveBackend:
+def resolver(reference: str) -> ResolveBackend:
+    """Return what finds backends: ``module:function``."""
     module, _, name = reference.partition(":")
     return cast(ResolveBackend, getattr(importlib.import_module(module), name))
 
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--resolver", required=True, help="module:function")
     options = parser.parse_args()
-    _tie_to_parent(options.parent)
+    tie_to_parent(options.parent)
     _step_back()
     # A stop reaches the whole process group, but the bot lets running jobs end first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -129,7 +130,7 @@ def main() -> None:
     pipe = Pipe(socket.socket(fileno=options.socket))
     memory = psutil.Process().memory_info
     worker = Worker(
-        resolve=_resolver(options.resolver),
+        resolve=resolver(options.resolver),
         device=options.device,
         spool=Spool(options.spool),
         report=pipe.send,
