@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.clip_scenes import HORIZON, also_meant, frames_of, is_sun_moving
+from training.clip_scenes import HORIZON, frames_of, is_sun_moving
 from training.judge import CELLS, Judge, Verdict
 from training.motion import FRAMES, GOING, MOVING, RISE_PX, STEP_PX
 from training.scenes import SIDE_PX, Kind, Scene, Time, Weather
@@ -78,7 +78,7 @@ def clip_marks(judge: Judge, scene: Scene, frames: Frames) -> ClipMarks:
     from PIL import Image
 
     verdicts = judge.look([Image.fromarray(frame) for frame in frames])
-    drawn = [frames_of(meant) for meant in also_meant(scene)]
+    drawn = frames_of(scene)
     thing = moves = None
     if scene.things:
         (asked,) = scene.things
@@ -173,19 +173,15 @@ def _flicker(frames: Frames, unmoving: _Mask) -> float | None:
     return float(change[unmoving].mean() / 255)
 
 
-def _untouched(drawn: list[list[Drawing]]) -> _Mask:
-    """Return where no thing ever is in clips that may be meant."""
-    touched = np.max([frame.mask for frames in drawn for frame in frames], axis=0) > 0
-    return ~_wider(touched)
+def _untouched(drawn: list[Drawing]) -> _Mask:
+    """Return where no thing ever is in the clip that is meant."""
+    return ~_wider(np.max([frame.mask for frame in drawn], axis=0) > 0)
 
 
-def _unmoving(drawn: list[list[Drawing]]) -> _Mask:
-    """Return what stays as it is in all clips that may be meant."""
-    moving = np.zeros((SIDE_PX, SIDE_PX), bool)
-    for frames in drawn:
-        pixels = np.stack([np.asarray(frame.image) for frame in frames])
-        moving |= np.ptp(pixels, axis=0).max(axis=-1) > 0
-    return ~_wider(moving)
+def _unmoving(drawn: list[Drawing]) -> _Mask:
+    """Return what stays as it is in the clip that is meant."""
+    pixels = np.stack([np.asarray(frame.image) for frame in drawn])
+    return ~_wider(np.ptp(pixels, axis=0).max(axis=-1) > 0)
 
 
 def _wider(mask: _Mask) -> _Mask:

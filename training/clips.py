@@ -54,6 +54,7 @@ PEAK_RATE = 1e-3
 DECAY_FROM = 0.6
 _NOISE_ALONE = 0.1
 _THING_WEIGHT = 7.0
+_CHANGE_WEIGHT = 5.0
 _LEAST_SIGMA = 0.25
 """The less noise, the more an error counts; but little of it is left to learn from below this."""
 
@@ -116,7 +117,8 @@ def loss_of(modules: dict[str, Any], naming: Naming, batch: dict[str, Any]) -> t
     clean = batch["latents"]
     noise = Noise.of(clean, batch["seed"], SIGMA_SHIFT, _NOISE_ALONE)
     made = clean_of(modules, noise.over(clean), noise.sigma, batch["read"])
-    weight = 1 + _THING_WEIGHT * batch["masks"].unsqueeze(1)
+    change = (clean - clean.mean(2, keepdim=True)).abs().mean(1, keepdim=True).clamp(max=1)
+    weight = 1 + _THING_WEIGHT * batch["masks"].unsqueeze(1) + _CHANGE_WEIGHT * change
     weight = weight / noise.sigma.clamp(min=_LEAST_SIGMA).view(-1, 1, 1, 1, 1) ** 2
     wrong = ((made - clean).pow(2) * weight).mean() / weight.mean()
     return wrong, naming.loss(batch["kinds"], batch["colours"])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.training.drawn_clips import SCENES, frames, one_of
+from tests.training.drawn_clips import SCENES, frames
 from training.captions import vocabulary
 from training.clip_captions import clip_caption, clip_vocabulary
 from training.clip_model import new_clip_tokenizer
-from training.clip_scenes import also_meant, clip_scene_of, frames_of, is_sun_moving
+from training.clip_scenes import clip_scene_of, frames_of, is_sun_moving
 from training.motion import FRAMES, GOING, MOVING, STEP_PX
 from training.scenes import Kind, Split, Weather
 from training.words import COLOURS, KINDS
@@ -72,10 +71,3 @@ def test_every_word_has_a_number_and_those_of_pictures_keep_theirs() -> None:
         for split in Split:
             text = clip_caption(scene, random.Random(number), split)
             assert tokenizer.unk_token_id not in tokenizer(text).input_ids, text
-
-
-def test_what_is_also_meant_differs_in_nothing_that_is_told() -> None:
-    scene = one_of(Kind.DOG)
-    meant = also_meant(scene)
-    assert scene in meant
-    assert {replace(other, seed=0) for other in meant} == {replace(scene, seed=0)}
