@@ -27,6 +27,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from tests.db.locking import locked
 from tests.e2e.looking import Json, brief, buttons
 
 HERE = Path(__file__).parent
@@ -205,11 +206,8 @@ class Bot:
     @contextmanager
     def locked_database(self) -> Iterator[None]:
         """Hold the lock that writers need, as a backup may."""
-        with closing(sqlite3.connect(self.folder / "data" / "sextant.db")) as database:
-            database.isolation_level = None
-            database.execute("BEGIN IMMEDIATE")
+        with locked(self.folder / "data" / "sextant.db"):
             yield
-            database.execute("ROLLBACK")
 
     def write(self, statement: str) -> None:
         """Change its database while it is not running."""

@@ -6,12 +6,10 @@ the next job runs.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
-import sqlite3
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +22,7 @@ from bot.settings import MediaSettings, Settings
 from models.contracts import Control, HandlerEvent, Modality, Request
 from models.transcription.whisper import WhisperHandler
 from tests.conftest import Run, World
-from tests.db.test_session import lock_for
+from tests.db.locking import locked
 from tests.models import sounds
 from tests.scripted import FakeHandler
 
@@ -194,12 +192,14 @@ async def test_a_full_disk_under_the_spool(
 
 
 async def test_a_locked_database_delays_a_job(world: World) -> None:
-    locked = threading.Event()
-    other = threading.Thread(target=lock_for, args=(database_of(world), 1.5, locked))
-    other.start()
-    locked.wait()
-    await world.member.slash(world.channel, "ask", prompt="after the backup")
-    other.join()
+    with locked(database_of(world)):
+        asking = asyncio.create_task(
+            world.member.slash(world.channel, "ask", prompt="after the backup")
+        )
+        await asyncio.sleep(0.5)
+        assert await rows(world) == []
+        assert not asking.done()
+    await asking
     await world.env.advance_time(2)
     await told_once(world, "after the backup", ("done", None))
 
@@ -212,7 +212,7 @@ class TestLockedForTooLong:
         monkeypatch.setattr("bot.db.session.BUSY_TIMEOUT_MS", 200)
 
     async def test_a_job_that_cannot_be_written_down(self, world: World) -> None:
-        with held(world):
+        with locked(database_of(world)):
             await world.member.slash(world.channel, "speak", text="hello")
         [message] = said(world)
         assert message.content.startswith("My database is busy, so nothing was begun.")
@@ -222,20 +222,11 @@ class TestLockedForTooLong:
 
     async def test_an_outcome_that_cannot_be_written_down(self, world: World) -> None:
         await world.member.slash(world.channel, "ask", prompt="!sleep 5\nall is well")
-        with held(world):
+        with locked(database_of(world)):
             await world.env.advance_time(6)
             assert "all is well" not in said(world)[0].content
         await world.env.advance_time(60)
         await told_once(world, "all is well", ("done", None))
-
-
-@contextmanager
-def held(world: World) -> Iterator[None]:
-    """Hold SQLite's write lock."""
-    with closing(sqlite3.connect(database_of(world), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("COMMIT")
 
 
 def database_of(world: World) -> Path:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from bot.db.session import Database
 from bot.web import health
 from bot.web.health import Health, Losses, Question, Watched
 from bot.web.lag import LoopLag
+from tests.db.locking import locked
 
 
 class Bot:
@@ -125,8 +124,10 @@ async def test_a_question_that_takes_long_is_asked_once_and_not_taken_back(
         with pytest.raises(TimeoutError):
             await question.answer()
     answered.set()
+    monkeypatch.setattr(health, "ANSWER_S", 60)
     assert (await question.answer(), asked) == (7, 1)
     assert (await question.answer(), asked) == (7, 2)
+    monkeypatch.setattr(health, "ANSWER_S", 0.05)
     answered.clear()
     with pytest.raises(TimeoutError):
         await question.answer()
@@ -186,13 +187,10 @@ async def test_a_database_that_somebody_else_writes_takes_no_transaction(
     watched = bot.health()
     watched._database = Question(database.ping)
     assert (await watched.checks())["database"].ok
-    with closing(sqlite3.connect(tmp_path / "sextant.db")) as other:
-        other.isolation_level = None
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path / "sextant.db"):
         check = (await watched.checks())["database"]
         assert (check.ok, check.finding) == (False, "took no transaction within 1 s")
-        other.execute("ROLLBACK")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await watched.checks())["database"].ok:
             await asyncio.sleep(0.05)
     await watched.close()
