@@ -22,7 +22,9 @@ from models.errors import BackendError, ModelLoadFailed, OutOfMemory
 from models.text.cache import converted, versions_of
 from models.text.chat import ChatFormat, ChatTokenizer, named_template
 from models.text.convert import convert
-from models.text.local import LocalTextHandler, Sampling, TextOptions
+from models.text.local import LocalTextHandler
+from models.text.options import TextOptions
+from models.text.sampling import Sampling
 
 if TYPE_CHECKING:
     import torch

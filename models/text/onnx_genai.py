@@ -1,7 +1,7 @@
-"""Text on a processor with onnxruntime-genai: weights of four and eight bits, a token in ~12 ms.
+"""Text on a processor: weights of four and eight bits in onnxruntime-genai's format.
 
-This module owns the library. Weights come as GGUF or safetensors and are converted once (see
-``convert`` and ``cache``). It must not know about conversations.
+This module owns that library, which converts the weights once (see ``convert`` and ``cache``) and
+runs what cannot share steps; ``onnx_rows`` runs the rest. It must not know about conversations.
 
 Source: https://onnxruntime.ai/docs/genai/
 """
@@ -9,7 +9,6 @@ Source: https://onnxruntime.ai/docs/genai/
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,14 @@ from typing import TYPE_CHECKING
 
 from models.catalog import ModelSpec
 from models.errors import BackendError, ModelLoadFailed, OutOfMemory
+from models.text.batch import TextStepper
 from models.text.cache import converted, versions_of
 from models.text.chat import ChatTokenizer
 from models.text.convert import BUILDER_OPTIONS, convert
-from models.text.local import LocalTextHandler, Sampling, TextOptions
+from models.text.local import LocalTextHandler
+from models.text.onnx_rows import OnnxRows, can_share, worker_threads
+from models.text.options import TextOptions
+from models.text.sampling import Sampling
 
 if TYPE_CHECKING:
     import onnxruntime_genai as og
@@ -29,7 +32,7 @@ _SEED_RANGE = 2**31 - 1
 """The library takes seeds of 31 bits, a request has 32: two seeds in a thousand million meet."""
 
 
-def load(spec: ModelSpec, location: str, device: str) -> LocalTextHandler:
+def load(spec: ModelSpec, location: str, device: str) -> TextStepper | LocalTextHandler:
     """Load a model; convert it first, which takes half a minute for the smallest.
 
     Args:
@@ -54,8 +57,10 @@ def load(spec: ModelSpec, location: str, device: str) -> LocalTextHandler:
         lambda target: convert(source, target, "onnx"),
     )
     tokenizer = ChatTokenizer.from_folder(folder, options.template)
-    model = OnnxModel(folder)
-    return LocalTextHandler(model, tokenizer, spec.context_tokens, options)
+    if options.rows > 1 and can_share(folder):
+        rows = OnnxRows(folder, options.rows, spec.context_tokens)
+        return TextStepper(rows, tokenizer, options)
+    return LocalTextHandler(OnnxModel(folder), tokenizer, spec.context_tokens, options)
 
 
 class OnnxModel:
@@ -69,9 +74,7 @@ class OnnxModel:
         """
         import onnxruntime_genai as og
 
-        # The library has a pool of its own and does not read the variable.
-        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 2) - 1))
-        session = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
+        session = {"intra_op_num_threads": worker_threads(), "inter_op_num_threads": 1}
         try:
             config = og.Config(str(folder))
             config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))

@@ -215,6 +215,28 @@ def test_a_job_that_is_only_told_to_stop_does(loaded: Loaded) -> None:
     _gives_the_same_as_before(loaded)
 
 
+def test_jobs_share_it_and_leave_each_other_alone(loaded: Loaded) -> None:
+    """Of three that begin together one is dropped; the others end as they would alone."""
+    if loaded.stepper.slots < 3:
+        return
+    alone = loaded.fingerprint(loaded.result())
+    loaded.control.cancelled = False
+    for job_id in ("one", "dropped", "two"):
+        loaded.stepper.admit(job_id, loaded.subject.request, loaded.control)
+    running, steps = {"one", "two"}, 0
+    while running:
+        for job_id, event in loaded.stepper.step():
+            assert not isinstance(event, Exception), event
+            if isinstance(event, Finished) and job_id in running:
+                running.remove(job_id)
+                if loaded.stepper.exact:
+                    assert loaded.fingerprint(event.result) == alone
+        loaded.stepper.cancel("dropped")
+        steps += 1
+        assert steps < _MOST_STEPS
+    assert list(loaded.stepper.step()) == []
+
+
 def test_it_closes_cleanly_and_frees_its_memory(loaded: Loaded) -> None:
     """The last test of each backend."""
     worker = weakref.ref(loaded.subject.worker)

@@ -14,20 +14,18 @@ from models.catalog import ModelSpec
 from models.contracts import ChatMessage, Finished, TextDelta, TextRequest, TextResult
 from models.errors import BackendError, InputTooLong, ModelLoadFailed, OutOfMemory
 from models.text.causal_lm import CausalModel, _read_weights, load
-from models.text.local import LocalTextHandler, TextOptions
+from models.text.local import LocalTextHandler
+from models.text.options import TextOptions
 from tests.models.checkpoints import FAMILIES
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
 from tests.models.text.conftest import PARROT_LINE
+from tests.models.text.driving import ask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Checkpoint = Callable[[str], Path]
 MakeSpec = Callable[..., ModelSpec]
 MakeParrot = Callable[..., Path]
-
-
-def ask(text: str = "?", **options: object) -> TextRequest:
-    return TextRequest(messages=(ChatMessage("user", text),), **{"temperature": 0, **options})
 
 
 @pytest.fixture

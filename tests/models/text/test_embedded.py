@@ -12,8 +12,9 @@ import pytest
 from models.catalog import ModelSpec, backend_entry_point
 from models.contracts import ChatMessage, TextRequest, TextResult
 from models.text import causal_lm
-from models.text.local import LocalTextHandler
+from models.text.batch import TextStepper
 from tests.models.control import ScratchControl, result_of
+from tests.models.text.driving import Driven
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ QUESTION = "What is the capital of France?"
 Packaged = Callable[[str], tuple[ModelSpec, str]]
 
 
-def answer(handler: LocalTextHandler, control: ScratchControl, **options: object) -> TextResult:
+def answer(handler: Driven, control: ScratchControl, **options: object) -> TextResult:
     request = TextRequest(messages=(ChatMessage("user", QUESTION),), **options)
     result = result_of(handler.run(request, control))
     assert isinstance(result, TextResult)
@@ -31,14 +32,14 @@ def answer(handler: LocalTextHandler, control: ScratchControl, **options: object
 
 
 @pytest.fixture(scope="module")
-def smollm(packaged: Packaged) -> LocalTextHandler:
+def smollm(packaged: Packaged) -> Driven:
     spec, location = packaged("smollm2-135m")
     handler = backend_entry_point(spec.backend).load()(spec, location, "cpu")
-    assert isinstance(handler, LocalTextHandler)
-    return handler
+    assert isinstance(handler, TextStepper)
+    return Driven(handler)
 
 
-def test_it_names_the_capital_of_france(smollm: LocalTextHandler, control: ScratchControl) -> None:
+def test_it_names_the_capital_of_france(smollm: Driven, control: ScratchControl) -> None:
     result = answer(smollm, control, temperature=0)
     assert "Paris" in result.text
     assert result.finish_reason == "stop"
@@ -46,13 +47,13 @@ def test_it_names_the_capital_of_france(smollm: LocalTextHandler, control: Scrat
 
 
 def test_it_names_it_more_often_than_not_at_the_usual_temperature(
-    smollm: LocalTextHandler, control: ScratchControl
+    smollm: Driven, control: ScratchControl
 ) -> None:
     answers = [answer(smollm, control, seed=seed, max_new_tokens=16).text for seed in range(5)]
     assert sum("Paris" in text for text in answers) >= 3
 
 
-def test_a_seed_repeats(smollm: LocalTextHandler, control: ScratchControl) -> None:
+def test_a_seed_repeats(smollm: Driven, control: ScratchControl) -> None:
     first, second = (
         answer(smollm, control, temperature=1.5, seed=5, max_new_tokens=24) for _ in range(2)
     )
@@ -61,11 +62,11 @@ def test_a_seed_repeats(smollm: LocalTextHandler, control: ScratchControl) -> No
 
 @pytest.mark.usefixtures("one_thread")
 def test_it_agrees_with_transformers(
-    packaged: Packaged, smollm: LocalTextHandler, control: ScratchControl
+    packaged: Packaged, smollm: Driven, control: ScratchControl
 ) -> None:
     """The same weights through the other engine: the same prompt, and the capital."""
     spec, location = packaged("smollm2-135m-transformers")
-    handler = causal_lm.load(spec, location, "cpu")
+    handler = Driven(causal_lm.load(spec, location, "cpu"))
     result = answer(handler, control, temperature=0)
     assert "Paris" in result.text
     assert result.prompt_tokens == answer(smollm, control, temperature=0).prompt_tokens
@@ -86,7 +87,9 @@ def rss():
 def cycle():
     handler = load(ModelSpec.model_validate_json(sys.argv[1]), sys.argv[2], "cpu")
     request = TextRequest(messages=(ChatMessage("user", "parrot " * 500),), max_new_tokens=4)
-    list(handler.run(request, Control()))
+    handler.admit("job", request, Control())
+    while "finished" not in [event.type for _, event in handler.step()]:
+        pass
     loaded = rss()
     handler.close()
     return loaded

@@ -1,4 +1,7 @@
-"""The onnxruntime-genai backend on a tiny Llama, converted as in production."""
+"""The onnxruntime-genai backend on a tiny Llama, converted as in production.
+
+With rows it is plain onnxruntime that runs the graph, with one row the library that wrote it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,16 @@ import pytest
 from models.catalog import ModelSpec
 from models.contracts import ChatMessage, TextDelta, TextRequest, TextResult
 from models.errors import BackendError, InputTooLong, ModelLoadFailed, OutOfMemory
-from models.text import onnx_genai
-from models.text.local import LocalTextHandler, Sampling
-from models.text.onnx_genai import OnnxDecoding, _translated, load
+from models.text import batch, local, onnx_genai
+from models.text.batch import TextStepper
+from models.text.local import LocalTextHandler
+from models.text.onnx_genai import OnnxModel, _translated, load
+from models.text.sampling import Sampling
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
 from tests.models.text.conftest import PARROT_LINE
+from tests.models.text.driving import Driven, ask
 
 MakeSpec = Callable[..., ModelSpec]
-
-
-def ask(text: str = "?", **options: object) -> TextRequest:
-    return TextRequest(messages=(ChatMessage("user", text),), **{"temperature": 0, **options})
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +36,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(params=[1, 8])
+def rows(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def handler(spec: MakeSpec, checkpoint: Path, cache: Path) -> LocalTextHandler:
-    return load(spec(cache_dir=str(cache)), str(checkpoint), "cpu")
+def handler(rows: int, spec: MakeSpec, checkpoint: Path, cache: Path) -> Driven:
+    loaded = load(spec(cache_dir=str(cache), rows=rows), str(checkpoint), "cpu")
+    assert isinstance(loaded, LocalTextHandler if rows == 1 else TextStepper)
+    return Driven(loaded)
 
 
-def test_streams_whole_characters(handler: LocalTextHandler, control: ScratchControl) -> None:
+def test_streams_whole_characters(handler: Driven, control: ScratchControl) -> None:
     events = list(handler.run(ask(), control))
     deltas = [event.text for event in events if isinstance(event, TextDelta)]
     assert "".join(deltas) == "Paris! 🦜"
@@ -50,14 +59,17 @@ def test_streams_whole_characters(handler: LocalTextHandler, control: ScratchCon
 
 
 def test_a_long_prompt_is_read_in_chunks(
-    handler: LocalTextHandler, control: ScratchControl
+    rows: int, handler: Driven, control: ScratchControl
 ) -> None:
     events = list(handler.run(ask("parrot " * 120), control))
-    assert len(stages(events)) == 3
+    result = result_of(events)
+    assert isinstance(result, TextResult)
+    chunk = local.PROMPT_CHUNK if rows == 1 else batch.PROMPT_CHUNK
+    assert len(stages(events)) == (result.prompt_tokens - 1) // chunk > 2
     assert streamed(events) == "Paris! 🦜"
 
 
-def test_a_seed_repeats(handler: LocalTextHandler, control: ScratchControl) -> None:
+def test_a_seed_repeats(handler: Driven, control: ScratchControl) -> None:
     def sample(seed: int | None) -> str:
         request = ask(temperature=2, seed=seed, max_new_tokens=30)
         return streamed(handler.run(request, control))
@@ -68,7 +80,7 @@ def test_a_seed_repeats(handler: LocalTextHandler, control: ScratchControl) -> N
     assert sample(2**32 - 1)
 
 
-def test_stops_at_max_new_tokens(handler: LocalTextHandler, control: ScratchControl) -> None:
+def test_stops_at_max_new_tokens(handler: Driven, control: ScratchControl) -> None:
     result = result_of(handler.run(ask(max_new_tokens=2), control))
     assert isinstance(result, TextResult)
     assert (result.finish_reason, result.usage.amount) == ("length", 2)
@@ -76,7 +88,7 @@ def test_stops_at_max_new_tokens(handler: LocalTextHandler, control: ScratchCont
 
 @pytest.mark.parametrize("after", ["the first chunk", "the first token"])
 def test_a_cancel_is_heard_within_a_step(
-    after: str, handler: LocalTextHandler, control: ScratchControl
+    after: str, handler: Driven, control: ScratchControl
 ) -> None:
     job = handler.run(ask("parrot " * 120, temperature=2, max_new_tokens=200), control)
     for event in job:
@@ -87,24 +99,23 @@ def test_a_cancel_is_heard_within_a_step(
 
 
 def test_long_conversations_lose_their_oldest_turns(
-    spec: MakeSpec, checkpoint: Path, cache: Path, control: ScratchControl
+    rows: int, spec: MakeSpec, checkpoint: Path, cache: Path, control: ScratchControl
 ) -> None:
-    handler = load(spec(cache_dir=str(cache), context_tokens=600), str(checkpoint), "cpu")
+    row = spec(cache_dir=str(cache), context_tokens=600, rows=rows)
+    handler = Driven(load(row, str(checkpoint), "cpu"))
     turns = [ChatMessage("user" if n % 2 == 0 else "assistant", "parrot " * 20) for n in range(9)]
     events = list(handler.run(TextRequest(messages=tuple(turns), temperature=0), control))
     assert "messages were left out" in notices(events)[0]
     assert streamed(events) == "Paris! 🦜"
 
 
-def test_a_question_that_cannot_fit_is_refused(
-    handler: LocalTextHandler, control: ScratchControl
-) -> None:
+def test_a_question_that_cannot_fit_is_refused(handler: Driven, control: ScratchControl) -> None:
     with pytest.raises(InputTooLong):
         list(handler.run(ask("🦜" * 2500), control))
 
 
-def test_a_closed_model_answers_nothing(handler: LocalTextHandler, control: ScratchControl) -> None:
-    handler.close()
+def test_a_closed_model_answers_nothing(handler: Driven, control: ScratchControl) -> None:
+    handler.stepper.close()
     with pytest.raises(BackendError):
         list(handler.run(ask(), control))
 
@@ -112,7 +123,7 @@ def test_a_closed_model_answers_nothing(handler: LocalTextHandler, control: Scra
 def test_a_damaged_cache_is_mended(
     spec: MakeSpec,
     checkpoint: Path,
-    handler: LocalTextHandler,
+    handler: Driven,
     cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -158,8 +169,15 @@ def test_failures_of_the_library_are_translated(raised: Exception, told: type[Ex
         raise raised
 
 
-def test_a_prompt_beyond_its_bound_is_an_error_not_a_crash(handler: LocalTextHandler) -> None:
-    decoding = handler._model.begin(Sampling(0, 1, 1, 1, 0), max_tokens=4)
-    assert isinstance(decoding, OnnxDecoding)
+def test_a_prompt_beyond_its_bound_is_an_error_not_a_crash(handler: Driven, cache: Path) -> None:
+    decoding = OnnxModel(cache / "form").begin(Sampling(0, 1, 1, 1, 0), max_tokens=4)
     with pytest.raises(BackendError):
         decoding.read([1] * 8)
+
+
+def test_a_graph_whose_caches_move_is_left_to_the_library(
+    spec: MakeSpec, checkpoint: Path, handler: Driven, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_genai, "can_share", lambda folder: False)
+    loaded = load(spec(cache_dir=str(cache), rows=8), str(checkpoint), "cpu")
+    assert isinstance(loaded, LocalTextHandler)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.catalog import EndpointSource, ModelSpec
+from models.catalog import Catalog, EndpointSource, ModelSpec
 from models.contracts import ChatMessage, Finished, TextDelta, TextRequest, TextResult
 from models.errors import BackendError, BackendRefused, BackendUnreachable, HandlerError
 from models.tasks import TaskStepper
@@ -17,6 +18,8 @@ from models.text.openai_server import load
 from tests.models.control import ScratchControl, notices, result_of, stages, streamed
 from tests.models.loopback import run
 from tests.models.text.chat_server import ChatServer, Said, says, takes_no
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
 
 MakeSpec = Callable[..., ModelSpec]
 Connect = Callable[..., TaskStepper]
@@ -201,6 +204,23 @@ def test_a_cancel_closes_the_connection_in_a_silence(
     assert server.left.wait(2)
     assert list(stepper.step()) == []
     assert streamed(run(stepper, ask(), control)) == "Rome"
+
+
+def test_eight_go_out_at_once(server: ChatServer, control: ScratchControl) -> None:
+    """With the options of the catalogue: the server batches, so it must have them all."""
+    server.script = [Said([{"content": "Par"}, 60.0]) for _ in range(8)]
+    stepper = load(Catalog.read(CONFIG).get("openai-compatible"), f"{server.url}/v1", "cpu")
+    assert stepper.slots >= 8
+    try:
+        for number in range(8):
+            stepper.admit(f"job {number}", ask(), control)
+        heard: set[str] = set()
+        deadline = time.monotonic() + 40
+        while len(heard) < 8:
+            assert time.monotonic() < deadline
+            heard |= {name for name, event in stepper.step() if isinstance(event, TextDelta)}
+    finally:
+        stepper.close()
 
 
 def test_long_conversations_lose_their_oldest_turns(
