@@ -97,7 +97,7 @@ class LocalPort:
                 else:
                     yield report
         await self.kill()
-        raise WorkerGone(_how_it_ended(self._process.returncode))
+        raise self._gone(self._process.returncode)
 
     async def kill(self) -> None:
         if self._process is None:
@@ -110,6 +110,12 @@ class LocalPort:
         await self._process.wait()
         if self._writer is not None:
             self._writer.close()
+
+    def _gone(self, status: int | None) -> WorkerGone:
+        """Say how the process has ended."""
+        if status is not None and status < 0:
+            return WorkerGone(f"ended by signal {-status}")
+        return WorkerGone(f"ended with status {status}")
 
     def vitals(self) -> Vitals:
         """Return what the worker told of itself, or what is seen of its process."""
@@ -198,9 +204,3 @@ def _environment(threads: int) -> dict[str, str]:
     # Weights come from the catalogue's own store; a library must never fetch some by itself.
     environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     return environment | dict.fromkeys(_THREAD_VARIABLES, str(threads))
-
-
-def _how_it_ended(returncode: int | None) -> str:
-    if returncode is not None and returncode < 0:
-        return f"ended by signal {-returncode}"
-    return f"ended with status {returncode}"

@@ -17,10 +17,16 @@ LaneKind: TypeAlias = Literal["cpu", "gpu", "net"]
 
 
 class WorkerGone(Exception):
-    """The worker has died or was killed. ``reason`` is for the log."""
+    """The worker has died or was killed.
 
-    def __init__(self, reason: str) -> None:
+    Attributes:
+        reason: For the log.
+        innocent: Whether nothing that ran there can have caused it, such as a machine that is lost.
+    """
+
+    def __init__(self, reason: str, *, innocent: bool = False) -> None:
         self.reason = reason
+        self.innocent = innocent
         super().__init__(reason)
 
 
