@@ -1,8 +1,9 @@
 """A backend whose behaviour stands in the request, for a real worker process.
 
 A prompt is a line of words: ``#tag`` comes back in every part of the answer; ``ticks=5`` and
-``tick_s=0.1`` make it take its time, ``chars=5000`` makes it long, ``crash`` ends the worker,
-``hang`` stops it from ever coming back, ``eat=300`` takes as many MB of memory.
+``tick_s=0.1`` make it take its time, ``held`` keeps it at work until ``Bot.let_go``, ``chars=5000``
+makes it long, ``crash`` ends the worker, ``hang`` stops it from ever coming back, ``eat=300`` takes
+as many MB of memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from models.contracts import (
@@ -26,6 +28,9 @@ from models.contracts import (
     TranscriptionResult,
     Usage,
 )
+
+LET_GO = "let-go"
+"""A file in the working directory: once it is there, nothing is held any more."""
 
 
 class Fake:
@@ -49,6 +54,11 @@ class Fake:
                 os._exit(3)
             while "hang" in words:
                 time.sleep(1)
+        while "held" in words and not Path(LET_GO).exists():
+            time.sleep(0.02)
+            if control.cancelled:
+                return
+            yield Progress("working", None)
         yield Finished(_result(request, control, tag, int(options.get("chars", 0))))
         eaten.clear()
 

@@ -28,6 +28,7 @@ import aiohttp
 import psutil
 
 from tests.db.locking import locked
+from tests.e2e.fake_backend import LET_GO
 from tests.e2e.looking import Json, brief, buttons
 
 HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ class Wire:
         assert self._process.stdin
         self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 10)
+            await asyncio.wait_for(self._process.wait(), 60)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
@@ -126,7 +127,7 @@ class Wire:
             return await response.read()
 
     async def until(
-        self, what: Callable[[Json], Any], *, within_s: float = 30.0, bot: Bot | None = None
+        self, what: Callable[[Json], Any], *, within_s: float = 60.0, bot: Bot | None = None
     ) -> Any:
         """Wait until something can be seen and give it back."""
         end = time.monotonic() + within_s
@@ -154,7 +155,7 @@ class Bot:
         self.environment = environment
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, *, ready_s: float = 20.0) -> float:
+    async def start(self, *, ready_s: float = 60.0) -> float:
         """Start it and give back the seconds until its gateway session was ready."""
         before = len((await self.wire.state())["ready_at"])
         begun = time.time()
@@ -230,10 +231,14 @@ class Bot:
     def mapped(self) -> str:
         return Path(f"/proc/{self.pid}/maps").read_text()
 
+    def let_go(self) -> None:
+        """Let the fake model's jobs end that are ``held``, from now on."""
+        (self.folder / LET_GO).touch()
+
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
 
-    async def wait(self, within_s: float = 30.0) -> int:
+    async def wait(self, within_s: float = 60.0) -> int:
         assert self._process
         return await asyncio.wait_for(self._process.wait(), within_s)
 

@@ -1,5 +1,7 @@
 """Limits and pauses of a real bot that is killed by SIGKILL."""
 
+import time
+
 import pytest
 
 from tests.e2e.harness import AMIR, Bot, Wire
@@ -13,21 +15,24 @@ USED = "select sum(jobs), sum(device_ms) from allowances where kind = 'member'"
 
 @pytest.mark.timeout(120)
 async def test_what_a_kill_leaves_is_under_way_until_it_has_ended(wire: Wire, bot: Bot) -> None:
+    began = time.monotonic()
     await bot.start()
     for tag in ("#a", "#b", "#c"):
-        await wire.command("ask", user=AMIR, prompt=f"{tag} ticks=10 tick_s=0.1")
+        await wire.command("ask", user=AMIR, prompt=f"{tag} ticks=10 tick_s=0.1 held")
     await wire.until(lambda _: "running" in bot.job_states(), bot=bot)
     await bot.kill()
     await bot.start()
     refused = await wire.command("ask", user=AMIR, prompt="#d")
     await wire.until(lambda state: "3 jobs under way" in anchor(state, refused)["content"], bot=bot)
+    bot.let_go()
     await wire.until(lambda _: len(bot.rows(ENDED)) == 3, bot=bot)
     await wire.command("ask", user=AMIR, prompt="#e")
     await wire.until(final("#e"), bot=bot)
     await wire.until(lambda _: len(bot.rows(ENDED)) == 4, bot=bot)
     [(jobs, device_ms)] = bot.rows(USED)
     assert jobs == 4
-    assert 3000 < device_ms < 30_000, "three jobs of a second each, and one that is short"
+    passed_ms = 1000 * (time.monotonic() - began)
+    assert 3000 < device_ms < passed_ms, "three jobs of a second each at least, on one lane"
 
 
 @pytest.mark.timeout(120)

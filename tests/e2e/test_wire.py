@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 
 import pytest
@@ -32,10 +31,11 @@ SEND_VOICE = 1 << 46
 
 async def test_a_dropped_connection_is_resumed_and_nothing_is_missed(wire: Wire, bot: Bot) -> None:
     await bot.start()
-    await wire.command("ask", prompt="#running ticks=20 tick_s=0.1")
-    await asyncio.sleep(0.5)
+    await wire.command("ask", prompt="#running held")
+    await wire.until(saying("tick0 "), bot=bot)
     await wire.gateway("drop")
     await wire.say(f"<@{BOT}> #away")
+    bot.let_go()
     await wire.until(final("#running"), bot=bot)
     await wire.until(final("#away"), bot=bot)
     gateway = (await wire.state())["gateway"]
@@ -60,18 +60,20 @@ async def test_an_event_that_comes_twice_makes_one_job(wire: Wire, bot: Bot) -> 
     await wire.say(f"<@{BOT}> #said")
     await wire.repeat("MESSAGE_CREATE")
     await wire.until(final("#said"), bot=bot)
-    await wire.command("ask", prompt="#asked ticks=5 tick_s=0.1")
+    await wire.command("ask", prompt="#asked held")
     await wire.repeat("INTERACTION_CREATE")
+    bot.let_go()
     await wire.until(final("#asked"), bot=bot)
     await wire.repeat("INTERACTION_CREATE")
-    await asyncio.sleep(0.5)
-    assert bot.job_states() == ["done", "done"]
-    assert len(of_bot(await wire.state())) == 2
+    await wire.command("ask", prompt="#last")
+    await wire.until(final("#last"), bot=bot)
+    assert bot.job_states() == ["done"] * 3
+    assert len(of_bot(await wire.state())) == 3
 
 
 async def test_a_deleted_question_is_answered_no_more(wire: Wire, bot: Bot) -> None:
     await bot.start()
-    question = await wire.say(f"<@{BOT}> #gone ticks=100 tick_s=0.1")
+    question = await wire.say(f"<@{BOT}> #gone held")
     await wire.until(saying("tick0 "), bot=bot)
     await wire.delete(question)
     await wire.until(lambda _: bot.job_states() == ["cancelled"], bot=bot)

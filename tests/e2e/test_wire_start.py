@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -128,13 +127,14 @@ async def test_a_stop_lets_running_jobs_finish_and_tells_those_who_wait(
     wire: Wire, bot: Bot
 ) -> None:
     await bot.start()
-    await wire.command("ask", prompt="#runs ticks=30 tick_s=0.1")
+    await wire.command("ask", prompt="#runs held")
     await wire.until(lambda _: bot.job_states() == ["running"], bot=bot)
     waiting = await wire.command("ask", prompt="#waits", user=AMIR)
     await wire.until(saying("tick0 "), bot=bot)
     bot.terminate()
     await wire.until(saying("restart"), bot=bot)
     assert not final("#runs")(await wire.state())
+    bot.let_go()
     assert await bot.wait() == 0
     state = await wire.state()
     assert len(final("#runs")(state)) == 1
@@ -151,18 +151,17 @@ async def test_a_stop_before_the_login_is_a_stop(wire: Wire, bot: Bot) -> None:
     await bot.launch()
     await wire.until(lambda s: calls(s, "GET", "/users/@me"), bot=bot)
     bot.terminate()
-    assert await bot.wait(5) == 0
+    assert await bot.wait() == 0
 
 
 async def test_a_second_signal_ends_it_at_once(wire: Wire, bot: Bot) -> None:
     await bot.start()
-    await wire.command("ask", prompt="#runs ticks=200 tick_s=0.1")
+    await wire.command("ask", prompt="#runs held")
     await wire.until(saying("tick0 "), bot=bot)
     bot.terminate()
-    await asyncio.sleep(0.5)
-    assert bot.alive
+    await wire.until(lambda _: "stopping: " in bot.log.read_text(), bot=bot)
     bot.terminate()
-    assert await bot.wait(5) == -15
+    assert await bot.wait() == -15
 
 
 async def test_a_button_works_after_a_restart(wire: Wire, bot: Bot) -> None:
