@@ -63,7 +63,7 @@ from bot.services.server_settings import ServerSettings
 from bot.services.setting_registry import PAUSED, settings_under
 from bot.services.styles import Styles, default_styles
 from bot.settings import CONFIG_FOLDER, Settings
-from models.catalog import Catalog
+from models.catalog import Catalog, ModelSpec
 from models.errors import UnsafePicture
 from models.weights import WeightStore
 
@@ -373,6 +373,7 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
     )
     await services.next_steps.start(app.bot.wait_until_ready)
     await services.engine.start()
+    services.engine.warm(_warm_models(services))
     services.budget.resume()
     services.allowances.resume()
     services.intake.resume()
@@ -388,6 +389,14 @@ async def _begin(app: App, stack: AsyncExitStack) -> None:
     )
     sweeping = asyncio.create_task(retention.run(), name="retention")
     stack.push_async_callback(_end, sweeping)
+
+
+def _warm_models(services: Services) -> list[ModelSpec]:
+    """Return what is loaded before anybody asks for it."""
+    settings, places = services.settings, services.weights
+    defaults = services.catalog.of_profile(settings.profile)
+    wanted = [spec for spec in defaults if spec.modality in settings.engine.warm]
+    return [spec for spec in wanted if places.is_installed(spec)]
 
 
 async def _end(task: asyncio.Task[None]) -> None:

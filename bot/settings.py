@@ -21,6 +21,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models.contracts import Modality
+
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "config"
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -50,6 +52,10 @@ class EngineSettings(_Group):
         cancel_grace_s: A worker that ignores a cancel for so long is killed, in seconds.
         queue_limit: Jobs that may wait in all.
         drain_s: How long a stop waits for running jobs, in seconds.
+        warm: Default models of the profile that are loaded at the start, by what they do.
+        recycle_growth: An idle worker that holds so many times what it held when it was warm, and
+            200 MiB more, is started anew.
+        recycle_jobs: So is one after so many jobs.
         batch_rows: Jobs that a model of text on the CPU answers at once, where its backend can.
     """
 
@@ -66,6 +72,9 @@ class EngineSettings(_Group):
     cancel_grace_s: Seconds = 4.0
     queue_limit: Annotated[int, Field(ge=1)] = 10_000
     drain_s: Seconds = 30.0
+    warm: tuple[Modality, ...] = (Modality.TEXT,)
+    recycle_growth: Annotated[float, Field(ge=1)] = 1.5
+    recycle_jobs: Annotated[int, Field(ge=1)] = 5000
     batch_rows: Annotated[int, Field(ge=1, le=64)] = 8
 
 

@@ -26,6 +26,7 @@ from bot.settings import EngineSettings, Settings
 from models.catalog import Catalog
 from models.contracts import Modality
 from tests.fakes import FakeWeights, fake_catalog, fake_model
+from tests.postgres import Server, programs, server
 from tests.scripted import Stage
 from tests.simulation import StillEnv, waits_between_tasks_are_rest
 
@@ -140,6 +141,16 @@ def calls_to_discord() -> Iterator[None]:
     async_context.set(before)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server, where its programs are installed."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed here")
+    with server(folder) as running:
+        yield running
+
+
 @pytest.fixture
 def catalog() -> Catalog:
     """The models of ``world``: one fake of each modality, able to do everything."""
@@ -151,7 +162,7 @@ def catalog() -> Catalog:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The owner's settings of ``world``, whatever the machine's environment says."""
     monkeypatch.chdir(tmp_path)
-    engine = EngineSettings(device="cpu", memory_mb=1000, drain_s=0.01)
+    engine = EngineSettings(device="cpu", memory_mb=1000, drain_s=0.01, warm=())
     return Settings(data_dir=tmp_path / "data", engine=engine)
 
 

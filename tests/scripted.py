@@ -14,6 +14,7 @@ word. The same backend runs in a process (``tests.scripted:resolve``) and inline
     !crash          end the worker by SIGKILL
     !hang           never return, whatever is asked
     !eat 300        take so many MiB and keep them for a while
+    !leak 300       take so many MiB and never give them back
     !silent         end without a result
     !preview red    show a picture under way
     !unsafe 0.9     let the safety check say so of what comes out
@@ -68,6 +69,8 @@ from tests.fake_pictures import SeenRequest, jpeg, seen_result
 
 Sleep = Callable[[float], None]
 FOREVER_S = 1e6
+
+_LEAKED: list[bytes] = []
 
 
 class Script:
@@ -135,6 +138,9 @@ class Script:
         taken = bytearray(os.urandom(1 << 20) * int(value))
         self._sleep(5.0)
         yield Progress(f"held {len(taken)} bytes")
+
+    def _do_leak(self, value: str) -> None:
+        _LEAKED.append(os.urandom(1 << 20) * int(value))
 
     def _do_preview(self, value: str) -> Iterator[HandlerEvent]:
         assert self._control is not None

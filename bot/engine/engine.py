@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,7 @@ from bot.engine.scheduler import Placement, Scheduler
 from bot.engine.spool import Spool, keep_swept
 from bot.logs import about
 from bot.settings import EngineSettings
-from models.catalog import Catalog
+from models.catalog import Catalog, ModelSpec
 from models.contracts import Modality
 from models.errors import (
     BackendError,
@@ -142,6 +142,10 @@ class Engine:
             else:
                 self._scheduler.queue.add(job)
         self._dispatch()
+
+    def warm(self, specs: Iterable[ModelSpec]) -> None:
+        """Load models before anybody asks for them, where that disturbs nobody."""
+        self._fleet.warm(specs)
 
     async def submit(self, submission: Submission) -> Job:
         """Write a job down and queue it.
@@ -353,6 +357,7 @@ class Engine:
         resident = state.residents.get(job.submission.model_id)
         if resident is not None:
             resident.last_used = time.time()
+        self._fleet.upkeep.rested(attempt.lane)
         self._dispatch()
 
     async def _take_up(self, job: Job) -> None:

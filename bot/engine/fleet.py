@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from bot.engine.durations import Durations
@@ -20,6 +20,7 @@ from bot.engine.port import LanePlan, Workers
 from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
+from bot.engine.upkeep import Upkeep
 from bot.logs import about
 from bot.settings import EngineSettings
 from models.catalog import ModelSpec, Tool, Weights
@@ -62,6 +63,7 @@ class Fleet:
         self._lanes = {plan.name: self._lane(plan) for plan in workers.lanes()}
         states = [lane.state for lane in self._lanes.values()]
         self.residency = Residency(states, workers.budgets())
+        self.upkeep = Upkeep(settings, self.residency, self._bring, changed, meter)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
@@ -97,24 +99,20 @@ class Fleet:
         with about(**job.log_fields):
             try:
                 await self._unload(placement.evictions or (), keep=placement.lane)
-                location = self._weights.locate(spec)
-                command = Load(placed(spec, self._weights, self._tools), location)
-                loaded = await lane.load(command, self._settings.load_deadline_s)
-                resident = lane.state.residents[spec.id]
-                resident.slots, resident.joins = loaded.slots, loaded.joins
-                resident.exact = loaded.exact
-                used = loaded.vram_bytes if lane.state.kind == "gpu" else loaded.rss_bytes
-                self.residency.measured(lane.state, spec.id, used)
+                await self._bring(lane, spec)
                 job.load_s = time.time() - began
                 self._durations.loaded(spec.id, job.load_s)
                 self._meter.loaded(job, job.load_s, ok=True)
             except BaseException:
-                lane.state.residents.pop(spec.id, None)
                 self._meter.loaded(job, time.time() - began, ok=False)
                 raise
             finally:
                 lane.state.changing = False
                 self._changed()
+
+    def warm(self, specs: Iterable[ModelSpec]) -> None:
+        """Load models before anybody asks for them, where that disturbs nobody."""
+        self.upkeep.warm(self._lanes.values(), specs)
 
     def plan_idle_unload(self) -> None:
         """Set the clock for the model that has been unused for the longest time."""
@@ -133,6 +131,7 @@ class Fleet:
             self._idle_timer.cancel()
         for task in self._unloading:
             task.cancel()
+        await self.upkeep.close()
         for lane in self._lanes.values():
             await lane.close()
         await self._workers.close()
@@ -140,7 +139,11 @@ class Fleet:
     def _lane(self, plan: LanePlan) -> Lane:
         state = LaneState(plan.name, plan.kind, plan.pool)
         limit = partial(self._memory_limit_bytes, plan)
-        return Lane(state, partial(self._workers.port, plan), limit, self._meter)
+        start_worker = partial(self._workers.port, plan)
+        return Lane(state, start_worker, limit, self._meter, self._lost)
+
+    def _lost(self, lane: Lane, specs: Sequence[ModelSpec]) -> None:
+        self.upkeep.lost(lane, specs)
 
     def _memory_limit_bytes(self, plan: LanePlan) -> int:
         """Return what a worker may hold; one of a GPU holds little in the machine's own memory."""
@@ -149,6 +152,21 @@ class Fleet:
         budgets = self._workers.budgets()
         budget_mb = budgets.get(RAM) or budgets.get(plan.pool, 0)
         return (self._settings.worker_memory_mb or budget_mb) << 20
+
+    async def _bring(self, lane: Lane, spec: ModelSpec) -> None:
+        """Load a model whose room is reserved, which is free again if that fails."""
+        try:
+            location = self._weights.locate(spec)
+            command = Load(placed(spec, self._weights, self._tools), location)
+            loaded = await lane.load(command, self._settings.load_deadline_s)
+        except BaseException:
+            lane.state.residents.pop(spec.id, None)
+            raise
+        resident = lane.state.residents[spec.id]
+        resident.slots, resident.joins = loaded.slots, loaded.joins
+        resident.exact = loaded.exact
+        used = loaded.vram_bytes if lane.state.kind == "gpu" else loaded.rss_bytes
+        self.residency.measured(lane.state, spec.id, used)
 
     def _unload_idle(self) -> None:
         evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)

@@ -12,7 +12,8 @@ import contextlib
 import contextvars
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 
 from bot.engine.meter import Meter
 from bot.engine.port import WorkerGone, WorkerPort
@@ -33,12 +34,42 @@ from bot.engine.protocol import (
 )
 from bot.engine.residency import LaneState
 from bot.logs import about
+from models.catalog import ModelSpec
 from models.errors import DeadlineExceeded, HandlerError, OutOfMemory, error_of_kind
 
 _log = logging.getLogger(__name__)
 
 _MEMORY_LOOK_S = 0.25
 _GOODBYE_S = 5.0
+_WARM_AFTER_JOBS = 5
+
+
+@dataclass(slots=True)
+class Age:
+    """What a worker has been through.
+
+    Attributes:
+        jobs: That have left it.
+        used_bytes: What it held when the last of them had.
+        warm_bytes: What it held a few jobs after a model had last come or gone, 0 before that.
+    """
+
+    jobs: int = 0
+    used_bytes: int = 0
+    warm_bytes: int = 0
+    _since_change: int = 0
+
+    def job_left(self, used_bytes: int) -> None:
+        """Count a job."""
+        self.jobs += 1
+        self.used_bytes = used_bytes
+        self._since_change += 1
+        if self._since_change == _WARM_AFTER_JOBS:
+            self.warm_bytes = used_bytes
+
+    def models_changed(self) -> None:
+        """Forget what it held when it was warm: it holds something else now."""
+        self.warm_bytes = self._since_change = 0
 
 
 class WorkerLost(Exception):
@@ -69,6 +100,10 @@ class Lane:
         start_worker: Makes the port of a new worker.
         memory_limit_bytes: Returns what a worker may hold before it is ended; 0 is no limit.
         meter: Is told of the worker's memory, and of its loss.
+        lost: Called when a worker ended before its time that had worked, with what was loaded.
+
+    Attributes:
+        age: Of the worker that there is, or that there was last.
     """
 
     def __init__(
@@ -77,8 +112,11 @@ class Lane:
         start_worker: Callable[[], WorkerPort],
         memory_limit_bytes: Callable[[], int],
         meter: Meter,
+        lost: Callable[[Lane, Sequence[ModelSpec]], None],
     ) -> None:
         self.state = state
+        self.age = Age()
+        self._lost_with = lost
         self._start_worker = start_worker
         self._memory_limit_bytes = memory_limit_bytes
         self._meter = meter
@@ -114,6 +152,7 @@ class Lane:
         if not isinstance(report, Loaded):
             raise TypeError(f"the worker answered a load with {report}")
         self._loaded.add(report.model_id)
+        self.age.models_changed()
         return report
 
     async def unload(self, model_id: str) -> None:
@@ -122,16 +161,27 @@ class Lane:
         A worker without any model is ended: only that surely gives its memory back.
         """
         self._loaded.discard(model_id)
-        self._dismissed = not self._loaded
+        if not self._loaded:
+            await self.retire()
+            return
+        self.age.models_changed()
         with contextlib.suppress(WorkerLost, TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
-                if self._loaded:
-                    await self._ask(Unload(model_id))
-                elif self._port is not None:
-                    await self.send(Shutdown())
-                    await asyncio.wait(self._tasks[:1])
+                await self._ask(Unload(model_id))
                 return
         await self.kill("it did not free a model")
+
+    async def retire(self) -> None:
+        """End the worker in peace, with whatever it has loaded."""
+        self._dismissed = True
+        if self._port is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self.send(Shutdown())
+                await asyncio.wait(self._tasks[:1])
+                return
+        await self.kill("it did not end")
 
     async def send(self, command: Command) -> None:
         """Send a command whose answer, or the worker's loss, goes to the listeners."""
@@ -146,6 +196,8 @@ class Lane:
     def release(self, job_id: str) -> None:
         """Stop passing a job's reports on."""
         self._listeners.pop(job_id, None)
+        if self._port is not None:
+            self.age.job_left(self._port.vitals().rss_bytes)
 
     async def kill(
         self, reason: str, *, cause: HandlerError | None = None, blamed: str | None = None
@@ -175,6 +227,7 @@ class Lane:
             raise
         self._port, self._replies = port, asyncio.Queue()
         self._dismissed, self._ended_for = False, (None, None)
+        self.age = Age()
         self._tasks = [_in_background(self._read(port)), _in_background(self._watch_memory(port))]
         ready = await self._ask(None)
         if not isinstance(ready, Ready) or ready.protocol != PROTOCOL_VERSION:
@@ -213,8 +266,10 @@ class Lane:
         """Forget the worker and tell those who wait for it."""
         self._port = None
         self._tasks[1].cancel()
-        for model_id in self._loaded:
-            self.state.residents.pop(model_id, None)
+        by_use = sorted(self.state.residents.values(), key=lambda one: -one.last_used)
+        had = [resident.spec for resident in by_use if resident.spec.id in self._loaded]
+        for spec in had:
+            del self.state.residents[spec.id]
         self._loaded.clear()
         self._meter.worker_memory(self.state.name, None)
         if self._dismissed:
@@ -225,8 +280,11 @@ class Lane:
         jobs = ", ".join(f"job {job_id}" for job_id in lost.jobs) or "no job"
         _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, reason)
         self._replies.put_nowait(lost)
+        worked = self.age.jobs or self._listeners
         for listener in tuple(self._listeners.values()):
             listener(lost)
+        if worked and not isinstance(lost.cause, OutOfMemory):
+            self._lost_with(self, had)
 
     async def _watch_memory(self, port: WorkerPort) -> None:
         with about(lane=self.state.name):

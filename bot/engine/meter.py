@@ -38,6 +38,9 @@ class Meter(Protocol):
     def worker_lost(self, lane: str, reason: str) -> None:
         """A worker ended before its time: ``died``, or the kind of error that it was ended for."""
 
+    def worker_renewed(self, lane: str) -> None:
+        """A worker that had grown old is started anew."""
+
     def delivered(self, seconds: float) -> None:
         """The last part of an answer stands in Discord, so long after its job ended."""
 
@@ -63,6 +66,8 @@ class _Silent:
     def worker_memory(self, lane: str, rss_bytes: int | None) -> None: ...
 
     def worker_lost(self, lane: str, reason: str) -> None: ...
+
+    def worker_renewed(self, lane: str) -> None: ...
 
     def delivered(self, seconds: float) -> None: ...
 

@@ -124,11 +124,13 @@ class Residency:
 
     Attributes:
         budgets: What the models of a pool may take together, in MiB; none for those without bound.
+        last_to_go: Ids of models that make room for others after all the rest.
     """
 
     def __init__(self, lanes: Iterable[LaneState], budgets: Mapping[str, int]) -> None:
         self.lanes = tuple(lanes)
         self.budgets = budgets
+        self.last_to_go: set[str] = set()
         self._measured_mb: dict[str, int] = {}
         self._by_kind: dict[LaneKind, tuple[LaneState, ...]] = {}
         for lane in self.lanes:
@@ -188,7 +190,7 @@ class Residency:
             return []
         missing_mb = self.memory_mb(spec) - budget_mb + self.used_mb(lane.pool)
         evictions: list[Eviction] = []
-        for other, resident in self._evictable(lane.pool):
+        for other, resident in self._by_need(lane.pool):
             if missing_mb <= 0:
                 break
             evictions.append((other, resident.spec.id))
@@ -197,16 +199,23 @@ class Residency:
 
     def unused_since(self, moment: float) -> list[Eviction]:
         """Return the idle models that were last used at or before a moment."""
-        return [(lane, r.spec.id) for lane, r in self._evictable() if r.last_used <= moment]
+        idle = self._evictable(self.lanes)
+        return [(lane, r.spec.id) for lane, r in idle if r.last_used <= moment]
 
     def oldest_use(self) -> float | None:
         """Return when the least recently used idle model was last used."""
-        return next((resident.last_used for _, resident in self._evictable()), None)
+        return min((r.last_used for _, r in self._evictable(self.lanes)), default=None)
 
-    def _evictable(self, pool: str | None = None) -> list[tuple[LaneState, Resident]]:
-        lanes = [lane for lane in self.lanes if pool in (None, lane.pool)]
-        idle = [(lane, resident) for lane in lanes for resident in lane.evictable()]
-        return sorted(idle, key=lambda pair: pair[1].last_used)
+    def _by_need(self, pool: str) -> list[tuple[LaneState, Resident]]:
+        """Return the models of a pool that may go, the one that is needed least first."""
+        idle = self._evictable(lane for lane in self.lanes if lane.pool == pool)
+        return sorted(
+            idle, key=lambda pair: (pair[1].spec.id in self.last_to_go, pair[1].last_used)
+        )
+
+    @staticmethod
+    def _evictable(lanes: Iterable[LaneState]) -> list[tuple[LaneState, Resident]]:
+        return [(lane, resident) for lane in lanes for resident in lane.evictable()]
 
 
 def is_seeded(job: Job) -> bool:

@@ -74,6 +74,12 @@ class PrometheusMeter:
             ["lane", "reason"],
             registry=registry,
         )
+        self._renewed = Counter(
+            "sextant_workers_renewed",
+            "Workers that had grown old and were started anew.",
+            ["lane"],
+            registry=registry,
+        )
         self._delivery = Histogram(
             "sextant_delivery_seconds",
             "From the end of a job until its whole answer stood in Discord.",
@@ -122,6 +128,9 @@ class PrometheusMeter:
         self._lost.labels(lane, reason).inc()
         if reason != JobCancelled.kind:  # somebody wanted it to go
             self.losses.lost(lane)
+
+    def worker_renewed(self, lane: str) -> None:
+        self._renewed.labels(lane).inc()
 
     def delivered(self, seconds: float) -> None:
         self._delivery.observe(max(0.0, seconds))

@@ -131,7 +131,7 @@ async def test_a_job_that_kills_its_worker_is_given_up_after_one_retry(started, 
     job = await engine.submit(submission("a\n!crash"))
     outcome = await outcome_of(engine, job)
     assert (outcome.state, type(outcome.error)) == (JobState.FAILED, WorkerCrashed)
-    assert (job.attempt, len(ports.started)) == (2, 2)
+    assert job.attempt == 2
     following = await outcome_of(engine, await engine.submit(submission("fine")))
     assert following.state is JobState.DONE
 
