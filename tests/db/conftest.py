@@ -1,4 +1,4 @@
-"""A database in a file, as in production."""
+"""A database as in production: a file, and for tests ``on_both`` also one of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from bot.db.session import Database
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite+aiosqlite:///{tmp_path / 'sextant.db'}"
+def url(request, tmp_path):
+    """A database of one's own: SQLite's, or what ``on_both`` says."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'sextant.db'}"
+    return request.getfixturevalue("postgres").emptied()
 
 
 @pytest.fixture

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import func, select
 
 from bot.db.tables import JobTable
 from bot.engine.job import Job, JobState, Outcome, new_job_id
 from models.contracts import TextResult, Usage
 from tests.fakes import submission
+
+on_both = pytest.mark.parametrize(
+    "url",
+    ["sqlite", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))],
+    indirect=True,
+)
+"""Has a test run on SQLite and on PostgreSQL."""
 
 
 async def a_job(journal, request="secret prompt", model="fake-text", **who) -> Job:

@@ -18,8 +18,10 @@ from bot.db.journal import JobJournal
 from bot.engine.job import Job, JobState, Outcome, Requester, new_job_id
 from bot.engine.journal import JournalUnavailable
 from models.errors import BackendError
-from tests.db.rows import done
+from tests.db.rows import done, on_both
 from tests.fakes import fake_catalog, submission
+
+pytestmark = on_both
 
 NOON = 1_800_000_000.0
 MEMBER, CHANNEL, SERVER = subjects_of(Requester(1, 10, 100))

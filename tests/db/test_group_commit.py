@@ -10,6 +10,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bot.db.commits import MOST_TOGETHER
 from bot.db.tables import InstanceTable, JobPayloadTable
+from tests.db.rows import on_both
+
+pytestmark = on_both
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from models.contracts import (
     Usage,
 )
 from models.errors import BackendError
-from tests.db.rows import a_job, count, done, end
+from tests.db.rows import a_job, count, done, end, on_both
+
+pytestmark = on_both
 
 
 async def test_a_member_sees_their_own_figures_by_modality(journal, jobs):

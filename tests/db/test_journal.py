@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-import time
 
 import pytest
 from sqlalchemy import select
@@ -13,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.db.journal import JobJournal
 from bot.db.outbox import OutboxRepository
-from bot.db.session import Database
 from bot.db.tables import InstanceTable, JobPayloadTable, JobTable, OutboxTable, RecipeTable
 from bot.engine.engine import MOST_DEATHS
 from bot.engine.job import Job, JobState, Outcome, new_job_id
@@ -23,10 +19,11 @@ from models.contracts import (
     TranscriptionRequest,
 )
 from models.errors import BackendError
-from tests.db.rows import a_job, count, end, row_of
-from tests.db.test_session import lock_for
+from tests.db.rows import a_job, count, end, on_both, row_of
 from tests.fakes import fake_engine, outcome_of, submission
 from tests.scripted import Stage
+
+pytestmark = on_both
 
 
 async def test_a_job_comes_back_as_it_was_submitted(journal):
@@ -253,37 +250,17 @@ async def test_media_in_use_are_found_wherever_they_are(journal, database):
 
 
 @pytest.mark.slow
-async def test_a_database_locked_for_ten_seconds_loses_no_job(journal, jobs, tmp_path):
-    stage = Stage(tmp_path / "spool")
-    engine = fake_engine(stage.start_worker, tmp_path / "spool", journal=journal)
-    await engine.start()
-    running = await engine.submit(submission("!sleep 0.2\nfirst"))
-    locked = threading.Event()
-    arguments = (tmp_path / "sextant.db", 10.0, locked)
-    other = threading.Thread(target=lock_for, args=arguments)
-    other.start()
-    locked.wait()
-    began = time.monotonic()
-    late = await engine.submit(submission("second"))
-    assert time.monotonic() - began > 8, "the lock held the submission up"
-    assert (await outcome_of(engine, running)).result.text == "first"
-    assert (await outcome_of(engine, late)).result.text == "second"
-    other.join()
-    await engine.close()
-    assert await journal.unfinished() == []
-    assert {row.state for row in await jobs.of_member(1)} == {"done"}
-
-
 async def test_an_engine_goes_on_where_the_last_one_was_cut_off(journal, jobs, tmp_path):
     stage = Stage(tmp_path / "spool")
     first = fake_engine(stage.start_worker, tmp_path / "spool", journal=journal)
     await first.start()
-    running = await first.submit(submission("!sleep 1\nx", key="message:1"))
+    long = submission("!delay 0.1\n!words 900", key="message:1")
+    running = await first.submit(long)
     await first.submit(submission("waits"))
     await first.close()
     second = fake_engine(stage.start_worker, tmp_path / "spool", journal=journal)
     await second.start()
-    again = await second.submit(submission("!sleep 1\nx", key="message:1"))
+    again = await second.submit(long)
     assert again.id == running.id
     assert await second.cancel(running.id)
     for job in second.jobs():
@@ -310,18 +287,3 @@ async def test_a_job_that_takes_the_bot_down_for_ever_is_given_up(journal, datab
     assert "I went down 3 times while this ran" in outcome.error.user_message
     await second.close()
     assert await count(database, InstanceTable) == 0, "closed in order"
-
-
-async def test_a_locked_journal_is_told_in_the_engines_words(url, tmp_path, monkeypatch):
-    monkeypatch.setattr("bot.db.session.BUSY_TIMEOUT_MS", 50)
-    database = Database(url)
-    await database.open()
-    journal = JobJournal(database)
-    job = await a_job(journal)
-    other = sqlite3.connect(tmp_path / "sextant.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(JournalUnavailable, match="locked"):
-        await journal.requeued(job)
-    other.close()
-    await journal.requeued(job)
-    await database.close()

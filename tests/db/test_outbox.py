@@ -1,6 +1,3 @@
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from bot.db.outbox import OutboxRepository, PendingPart, outbox_rows
@@ -8,16 +5,11 @@ from bot.db.session import Database
 from bot.db.tables import JobTable
 from bot.engine.job import Anchor, Job, Requester, Submission, new_job_id
 from models.contracts import ChatMessage, TextRequest
+from tests.db.rows import on_both
+
+pytestmark = on_both
 
 ANCHOR = Anchor(70, 900, application_id=5, token="secret", token_expires_at=123.5, ephemeral=True)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'test.db'}")
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -1,45 +1,36 @@
-"""The same on PostgreSQL: its schema, its lock, and what is written in a dialect of its own."""
+"""PostgreSQL: its schema, the lock that keeps a second bot away, and a server that goes away."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
-from bot.db.allowances import (
-    AllowanceRepository,
-    CountEnd,
-    Used,
-    count_start,
-    slot_of,
-    subjects_of,
-)
-from bot.db.jobs import JobRepository
+from bot.db import locks, session
 from bot.db.journal import JobJournal
-from bot.db.session import Database, InstanceRunning, migration_config, schema_differences, upgrade
-from bot.engine.job import Job, new_job_id
-from tests.db.rows import done
-from tests.fakes import fake_catalog, submission
-from tests.postgres import create_database, programs, server
+from bot.db.session import (
+    Database,
+    DatabaseUnavailable,
+    InstanceLost,
+    InstanceRunning,
+    migration_config,
+    schema_differences,
+    upgrade,
+)
+from bot.engine.journal import JournalUnavailable
+from tests.db.rows import a_job
+from tests.postgres import Server, data_of_a_server, free_port, programs, running
 
-NOON = 1_800_000_000.0
-FOLDER = programs()
-
-pytestmark = pytest.mark.skipif(FOLDER is None, reason="PostgreSQL is not installed here")
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    assert FOLDER is not None
-    with server(FOLDER) as found:
-        yield found
+pytestmark = pytest.mark.xdist_group("postgres")
 
 
 @pytest.fixture
-def url(address: str, request: pytest.FixtureRequest) -> str:
-    assert FOLDER is not None
-    return create_database(FOLDER, address, request.node.name.lower()[:60])
+def url(postgres: Server) -> str:
+    return postgres.emptied()
 
 
 @pytest.fixture
@@ -50,17 +41,49 @@ async def database(url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-def test_migrations_and_tables_agree_and_can_be_undone(url: str) -> None:
+async def until(what: Any) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(30):
+        while not await what():
+            await asyncio.sleep(0.02)
+
+
+async def lose_lock(database: Database) -> None:
+    """Have the server end the connection that holds the lock, as a broken line does."""
+    async with database._engine.connect() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        )
+
+
+def test_migrations_and_tables_agree_and_can_be_undone(postgres: Server) -> None:
     from alembic import command
 
-    upgrade(make_url(url))
-    schema_differences(make_url(url))
-    command.downgrade(migration_config(make_url(url)), "base")
-    upgrade(make_url(url))
-    schema_differences(make_url(url))
+    url = make_url(postgres.empty())
+    upgrade(url)
+    schema_differences(url)
+    command.downgrade(migration_config(url), "base")
+    upgrade(url)
+    schema_differences(url)
 
 
-async def test_one_instance_holds_the_lock_until_it_is_closed(url: str, database: Database) -> None:
+async def test_an_empty_database_is_brought_up_to_date(postgres: Server) -> None:
+    database = Database(postgres.empty())
+    await database.open()
+    await a_job(JobJournal(database))
+    await database.close()
+
+
+# --------------------------------------------------------------------------- the lock
+
+
+async def test_one_instance_holds_the_lock_until_it_is_closed(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "TAKE_OVER_S", 0.3)
     with pytest.raises(InstanceRunning, match="already runs"):
         await Database(url).open()
     await database.close()
@@ -70,14 +93,119 @@ async def test_one_instance_holds_the_lock_until_it_is_closed(url: str, database
         await again.close()
 
 
-async def test_what_is_used_of_limits_adds_up(database: Database) -> None:
-    journal = JobJournal(database, at_start=[count_start], at_end=[CountEnd(fake_catalog())])
-    for key in ("message:1", "message:1", "message:2"):
-        job = Job(new_job_id(), submission("x", key=key), created_at=NOON, device_s=1.5)
-        if (await journal.create(job)).id == job.id:
-            job.finished_at = NOON
-            await journal.finished(job, done(), ["part"])
-    found = await AllowanceRepository(database).since(0)
-    used = {slot_of(NOON): Used(jobs=2, device_ms=3000)}
-    assert found == dict.fromkeys(subjects_of(job.submission.requester), used)
-    assert [row.state for row in await JobRepository(database).of_member(1)] == ["done"] * 2
+async def test_a_start_waits_until_the_server_has_noticed_that_the_last_bot_is_gone(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "TAKE_OVER_S", 30.0)
+    again = Database(url)
+    opening = asyncio.create_task(again.open())
+    done, _ = await asyncio.wait({opening}, timeout=0.5)
+    assert not done
+    await database.close()
+    await opening
+    await again.close()
+
+
+async def test_a_lock_that_is_lost_is_taken_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "WATCH_S", 0.1)
+    database = Database(url)
+    await database.open()
+    before = await _holder(database)
+    await lose_lock(database)
+
+    async def taken_again() -> bool:
+        return await _holder(database) not in (0, before)
+
+    await until(taken_again)
+    await until(lambda: _works(database))
+    await database.close()
+
+
+async def test_nothing_is_read_or_written_while_another_bot_has_the_database(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, other = Database(url), Database(url)
+    await database.open()
+    assert database._watching
+    database._watching.cancel()  # so that the other comes first
+    await lose_lock(database)
+    await other.open()
+    monkeypatch.setattr(session, "WATCH_S", 0.1)
+    monkeypatch.setattr(locks, "TAKE_OVER_S", 0.0)
+    database._watching = asyncio.create_task(database._watch_lock())
+
+    async def lost() -> bool:
+        return not await _works(database)
+
+    await until(lost)
+    with pytest.raises(DatabaseUnavailable):
+        await database.ping()
+    with pytest.raises(JournalUnavailable, match="lock"):
+        await a_job(JobJournal(database))
+    with pytest.raises(InstanceLost):
+        async with database.session():
+            pass
+    await a_job(JobJournal(other))
+    await other.close()
+    await until(lambda: _works(database))
+    assert len(await JobJournal(database).unfinished()) == 1
+    await database.close()
+
+
+async def _works(database: Database) -> bool:
+    try:
+        async with database.reading() as reading:
+            await reading.execute(text("SELECT 1"))
+    except InstanceLost:
+        return False
+    return True
+
+
+async def _holder(database: Database) -> int:
+    """Return the server's process that holds the lock, 0 for none."""
+    query = (
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    async with database._engine.connect() as connection:
+        return int(await connection.scalar(text(query)) or 0)
+
+
+# --------------------------------------------------------------------------- a server that goes
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed here")
+    with data_of_a_server(folder) as found:
+        yield found
+
+
+async def test_a_server_that_is_started_again_is_used_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "WATCH_S", 0.1)
+    folder, port = programs(), free_port()
+    assert folder
+    with running(folder, data, port) as server:
+        database = Database(server.empty())
+        await database.open()
+        journal = JobJournal(database)
+        job = await a_job(journal)
+    with pytest.raises(JournalUnavailable):
+        await journal.requeued(job)
+    with running(folder, data, port):
+
+        async def works() -> bool:
+            try:
+                await journal.requeued(job)
+                return [found.id for found in await journal.unfinished()] == [job.id]
+            except JournalUnavailable:
+                return False
+
+        await until(works)
+        await database.close()

@@ -21,6 +21,9 @@ from models.contracts import (
     TranscriptionRequest,
 )
 from models.errors import InvalidRequest
+from tests.db.rows import on_both
+
+pytestmark = on_both
 
 TEXT = TextRequest(messages=(ChatMessage("user", "blue"),), seed=3)
 

@@ -25,6 +25,7 @@ from bot.db.session import (
     upgrade,
 )
 from bot.db.tables import InstanceTable, JobPayloadTable, Table
+from tests.db.rows import on_both
 
 
 async def test_sqlite_is_set_for_safety(database):
@@ -41,6 +42,7 @@ async def test_sqlite_is_set_for_safety(database):
     }
 
 
+@on_both
 async def test_a_session_commits_or_rolls_back(database):
     async with database.session() as session:
         session.add(InstanceTable(key="kept", value="1"))
@@ -58,12 +60,14 @@ async def test_a_session_commits_or_rolls_back(database):
         assert await session.get(InstanceTable, "lost") is None
 
 
+@on_both
 async def test_foreign_keys_hold(database):
     with pytest.raises(IntegrityError):
         async with database.session() as session:
             session.add(JobPayloadTable(job_id="nobody's", payload="{}"))
 
 
+@on_both
 async def test_many_writers_take_turns(database):
     async def add(number):
         async with database.session() as session:
@@ -199,6 +203,7 @@ def test_every_migration_can_be_undone_and_repeated(url):
     schema_differences(make_url(url))
 
 
+@on_both
 async def test_a_database_of_a_newer_program_is_refused(database, url):
     async with database.session() as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -13,7 +13,7 @@ from bot.db.session import Database, make_engine, migration_config
 from bot.db.spending import Cost, SpendingRepository, add_spending, month_of
 from bot.engine.job import Job, JobState, Outcome, new_job_id
 from models.errors import JobCancelled
-from tests.db.rows import done, row_of
+from tests.db.rows import done, on_both, row_of
 from tests.fakes import submission
 
 NOVEMBER = calendar.timegm((2026, 11, 30, 23, 59, 59))
@@ -37,6 +37,7 @@ async def ended(journal, micro_usd, outcome=None, *, at: float = NOVEMBER, **who
     return job
 
 
+@on_both
 async def test_every_end_adds_to_its_server_and_month(journal, spending):
     await ended(journal, 2500)
     await ended(journal, 3, CANCELLED)
@@ -48,6 +49,7 @@ async def test_every_end_adds_to_its_server_and_month(journal, spending):
     assert await spending.of_month("2026-12") == {10: Cost(900)}
 
 
+@on_both
 async def test_large_sums_are_exact(journal, jobs, spending):
     for _ in range(3):
         await ended(journal, 2**53 + 1)
@@ -55,18 +57,21 @@ async def test_large_sums_are_exact(journal, jobs, spending):
     assert (await jobs.cost(1, 0, ["fake-text"])).micro_usd == 3 * 2**53 + 3
 
 
+@on_both
 async def test_the_end_that_is_told_twice_counts_once(journal, spending):
     job = await ended(journal, 2500)
     await journal.finished(job, done(), [])
     assert await spending.of_month("2026-11") == {10: Cost(2500)}
 
 
+@on_both
 async def test_a_sum_outlives_its_jobs(journal, jobs, spending):
     await ended(journal, 2500)
     assert await jobs.delete_member(1) == 1
     assert await spending.of_month("2026-11") == {10: Cost(2500)}
 
 
+@on_both
 async def test_what_a_member_spent(journal, jobs):
     await ended(journal, 2500)
     await ended(journal, None)
@@ -77,6 +82,7 @@ async def test_what_a_member_spent(journal, jobs):
     assert await jobs.cost(1, NOVEMBER + 1, ["fake-text"]) == Cost()
 
 
+@on_both
 async def test_what_lost_attempts_cost_outlives_the_bot(journal):
     job = await journal.create(Job(new_job_id(), submission("x")))
     job.charge(800)
