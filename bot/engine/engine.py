@@ -58,6 +58,9 @@ from models.weights import Places
 
 _log = logging.getLogger(__name__)
 
+_MACHINES = 3
+"""So many machines may be lost under a job before it may have something to do with it."""
+
 MOST_DEATHS = 3
 """A job that ran as often when the bot died is not tried again."""
 
@@ -112,6 +115,7 @@ class Engine:
         self._feeds = Feeds()
         self._endings = Endings(journal, present, self._feeds, spool, meter, self._forget)
         self._crashed: set[str] = set()
+        self._machines_lost: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
         self._draining = False
@@ -328,12 +332,16 @@ class Engine:
         """Decide what becomes of a job whose worker is gone.
 
         Only a job that ran alone can be held responsible. Jobs that shared the worker run again
-        one by one, so that the one which ends workers is found without harm to the others.
+        one by one, so that the one which ends workers is found without harm to the others. A lost
+        machine is nobody's fault, unless the same job is there time and again.
         """
         job = attempt.job
         if attempt.stopping is not None:
             return attempt.stopped_outcome()
         if lost.blamed is not None:
+            return None
+        if lost.innocent and self._machines_lost[job.id] < _MACHINES:
+            self._machines_lost[job.id] += lost.started
             return None
         if len(lost.jobs) > 1:
             self._scheduler.run_alone(job)
@@ -381,6 +389,7 @@ class Engine:
         """Drop what was kept for a live job."""
         del self._jobs[job.id]
         self._crashed.discard(job.id)
+        self._machines_lost.pop(job.id, None)
         self._scheduler.forget(job)
 
     def _show_waiting(self, job_id: str, waiting: Waiting) -> None:

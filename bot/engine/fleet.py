@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from bot.engine.durations import Durations
-from bot.engine.lane import Lane
+from bot.engine.lane import Lane, WorkerLost
 from bot.engine.local import RAM
 from bot.engine.meter import Meter
 from bot.engine.port import LanePlan, Workers
@@ -28,6 +28,8 @@ from models.errors import HandlerError
 from models.weights import Places, placed
 
 _log = logging.getLogger(__name__)
+
+_REST_S = 30.0
 
 
 class Fleet:
@@ -159,14 +161,25 @@ class Fleet:
             location = self._weights.locate(spec)
             command = Load(placed(spec, self._weights, self._tools), location)
             loaded = await lane.load(command, self._settings.load_deadline_s)
-        except BaseException:
+        except BaseException as error:
             lane.state.residents.pop(spec.id, None)
+            if isinstance(error, WorkerLost) and error.innocent and not error.started:
+                self._rest(lane.state)
             raise
         resident = lane.state.residents[spec.id]
         resident.slots, resident.joins = loaded.slots, loaded.joins
         resident.exact = loaded.exact
         used = loaded.vram_bytes if lane.state.kind == "gpu" else loaded.rss_bytes
         self.residency.measured(lane.state, spec.id, used)
+
+    def _rest(self, state: LaneState) -> None:
+        """Let others have the jobs for a while: there is no place for a worker of this lane now."""
+        state.resting = True
+        asyncio.get_running_loop().call_later(_REST_S, self._rested, state)
+
+    def _rested(self, state: LaneState) -> None:
+        state.resting = False
+        self._changed()
 
     def _unload_idle(self) -> None:
         evictions = self.residency.unused_since(time.time() - self._settings.idle_unload_s)

@@ -79,12 +79,16 @@ class WorkerLost(Exception):
         cause: Why the engine ended it; None when it died by itself.
         blamed: The job for whose sake the engine ended it, if it was one.
         jobs: Ids of the jobs that ran on it.
+        innocent: Whether none of them can have caused it, such as when a machine was lost.
+        started: Whether it ever spoke; before that there was only the attempt to have one.
     """
 
     def __init__(self, reason: str, cause: HandlerError | None, blamed: str | None) -> None:
         self.cause = cause
         self.blamed = blamed
         self.jobs: frozenset[str] = frozenset()
+        self.innocent = False
+        self.started = True
         super().__init__(reason)
 
 
@@ -245,14 +249,15 @@ class Lane:
         return reply
 
     async def _read(self, port: WorkerPort) -> None:
-        reason = "it closed its pipe"
+        gone, started = WorkerGone("it closed its pipe"), False
         with about(lane=self.state.name):
             try:
                 async for report in port.events():
+                    started = True
                     self._sort(report)
-            except WorkerGone as gone:
-                reason = gone.reason
-            self._lost(reason)
+            except WorkerGone as told:
+                gone = told
+            self._lost(gone, started=started)
 
     def _sort(self, report: Report) -> None:
         if isinstance(report, JobEvent | JobCharged | JobFailed | JobStopped):
@@ -262,7 +267,7 @@ class Lane:
         else:
             self._replies.put_nowait(report)
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, gone: WorkerGone, *, started: bool) -> None:
         """Forget the worker and tell those who wait for it."""
         self._port = None
         self._tasks[1].cancel()
@@ -274,11 +279,12 @@ class Lane:
         self._meter.worker_memory(self.state.name, None)
         if self._dismissed:
             return
-        lost = WorkerLost(reason, *self._ended_for)
+        lost = WorkerLost(gone.reason, *self._ended_for)
         lost.jobs = frozenset(self.state.jobs)
+        lost.innocent, lost.started = gone.innocent and lost.cause is None, started
         self._meter.worker_lost(self.state.name, lost.cause.kind if lost.cause else "died")
         jobs = ", ".join(f"job {job_id}" for job_id in lost.jobs) or "no job"
-        _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, reason)
+        _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, gone.reason)
         self._replies.put_nowait(lost)
         worked = self.age.jobs or self._listeners
         for listener in tuple(self._listeners.values()):

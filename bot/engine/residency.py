@@ -48,6 +48,7 @@ class LaneState:
 
     Attributes:
         pool: Whose memory its models take; lanes may share one.
+        resting: Set for a while after there was no place for a worker.
     """
 
     name: str
@@ -56,18 +57,19 @@ class LaneState:
     residents: dict[str, Resident] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     changing: bool = False
+    resting: bool = False
     _at_work: dict[str, Job] = field(default_factory=dict)
     _counted_to: float = 0.0
 
     @property
     def idle(self) -> bool:
         """Whether nothing happens on it."""
-        return not self.jobs and not self.changing
+        return not self.jobs and not self.changing and not self.resting
 
     @property
     def open(self) -> bool:
         """Whether it may take a job of any model."""
-        return not self.changing and (not self.jobs or self.kind == "net")
+        return self.idle or (self.kind == "net" and not self.changing and not self.resting)
 
     @property
     def used_mb(self) -> int:
