@@ -186,7 +186,7 @@ class Floor:
             lookahead,
             self._durations,
             self._shown,
-            width=LANES,
+            width=self.residency.width,
             clock=lambda: self._now,
         )
 

@@ -15,7 +15,15 @@ from bot.engine.feed import Feed
 from bot.engine.job import Job, JobState, Outcome
 from bot.engine.lane import JobReport, Lane, WorkerLost
 from bot.engine.meter import Meter
-from bot.engine.protocol import Cancel, JobCharged, JobEvent, JobFailed, JobStopped, Run
+from bot.engine.protocol import (
+    Cancel,
+    JobCharged,
+    JobEvent,
+    JobFailed,
+    JobStopped,
+    Run,
+    RunTogether,
+)
 from bot.settings import EngineSettings
 from models.contracts import Finished, Notice, Preview, Progress, Result, TextDelta
 from models.errors import DeadlineExceeded, HandlerError, JobCancelled, error_of_kind
@@ -30,6 +38,27 @@ class _Stop:
     error: HandlerError
 
 
+class Start:
+    """The start of jobs on a lane: one command for all that begin together.
+
+    Args:
+        lane: Where they run.
+        number: How many they are. They are sent once each of them listens to its reports.
+    """
+
+    def __init__(self, lane: Lane, number: int = 1) -> None:
+        self.lane = lane
+        self._number = number
+        self._runs: list[Run] = []
+
+    async def run(self, run: Run) -> None:
+        """Send a job's run, or keep it for the others."""
+        self._runs.append(run)
+        if len(self._runs) == self._number:
+            alone = self._number == 1
+            await self.lane.send(run if alone else RunTogether(tuple(self._runs)))
+
+
 class Attempt:
     """A job on a lane.
 
@@ -39,12 +68,13 @@ class Attempt:
     """
 
     def __init__(
-        self, job: Job, lane: Lane, feed: Feed, settings: EngineSettings, meter: Meter
+        self, job: Job, start: Start, feed: Feed, settings: EngineSettings, meter: Meter
     ) -> None:
         self.job = job
-        self.lane = lane
+        self.lane = start.lane
         self.stopping: HandlerError | None = None
         self.micro_usd: int | None = 0
+        self._start = start
         self._feed = feed
         self._settings = settings
         self._meter = meter
@@ -83,7 +113,7 @@ class Attempt:
             self.lane.state.begin(self.job, asyncio.get_running_loop().time())
             submission = self.job.submission
             run = Run(self.job.id, self.job.attempt, submission.model_id, submission.request)
-            await self.lane.send(run)
+            await self._start.run(run)
             return await self._follow()
         finally:
             self.lane.state.end(self.job, asyncio.get_running_loop().time())

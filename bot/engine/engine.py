@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
-from bot.engine.attempt import Attempt
+from bot.engine.attempt import Attempt, Start
 from bot.engine.durations import Durations, usual_steps
 from bot.engine.ending import Endings, Observer, Present
 from bot.engine.feed import Feeds, Sight
@@ -37,6 +37,7 @@ from bot.engine.lane import WorkerLost
 from bot.engine.lookahead import Lookahead
 from bot.engine.meter import SILENT, Meter
 from bot.engine.port import Workers
+from bot.engine.residency import LaneState
 from bot.engine.scheduler import Placement, Scheduler
 from bot.engine.spool import Spool, keep_swept
 from bot.logs import about
@@ -108,7 +109,7 @@ class Engine:
             lookahead,
             self._durations,
             self._show_waiting,
-            width=sum(lane.kind != "net" for lane in residency.lanes),
+            width=residency.width,
         )
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -269,29 +270,37 @@ class Engine:
         now = time.time()
         with about():  # what starts here has nothing to do with the job that made room for it
             while placement := self._scheduler.next(now):
-                self._start_job(placement, now)
+                self._start(placement, now)
             self._forecast.changed()
             self._fleet.plan_idle_unload()
 
-    def _start_job(self, placement: Placement, now: float) -> None:
-        job, lane = placement.job, self._fleet.lane(placement.lane)
-        feed = self._feeds[job.id]
+    def _start(self, placement: Placement, now: float) -> None:
+        """Start the job of a placement, and those that begin together with it."""
+        jobs = (placement.job, *placement.together)
+        start, loading = Start(self._fleet.lane(placement.lane), len(jobs)), None
+        for job in jobs:
+            self._enter(job, placement.lane, now)
+        if placement.evictions is not None:
+            spec = self._catalog.get(placement.job.submission.model_id)
+            self._fleet.reserve(placement, spec)
+            loading = self._spawn(self._fleet.load(placement, spec))
+            about_to_load = LoadingModel(spec.name, self._durations.load_s(spec))
+            self._feeds[placement.job.id].publish(about_to_load)
+        for job in jobs:
+            attempt = Attempt(job, start, self._feeds[job.id], self._settings, self._meter)
+            self._attempts[job.id] = attempt
+            self._spawn(self._run(attempt, loading))
+
+    def _enter(self, job: Job, lane: LaneState, now: float) -> None:
+        """Note that a job runs on a lane."""
         self._forecast.began(job)
         job.state, job.started_at, job.load_s = JobState.RUNNING, now, 0.0
         job.attempt += 1
-        job.lane = placement.lane.name
-        lane.state.jobs[job.id] = job
+        job.lane = lane.name
+        lane.jobs[job.id] = job
         self._meter.started(job)
         if job.attempt > 1:
-            feed.publish(Restarted(job.attempt))
-        loading = None
-        if placement.evictions is not None:
-            spec = self._catalog.get(job.submission.model_id)
-            self._fleet.reserve(placement, spec)
-            loading = self._spawn(self._fleet.load(placement, spec))
-            feed.publish(LoadingModel(spec.name, self._durations.load_s(spec)))
-        attempt = self._attempts[job.id] = Attempt(job, lane, feed, self._settings, self._meter)
-        self._spawn(self._run(attempt, loading))
+            self._feeds[job.id].publish(Restarted(job.attempt))
 
     async def _run(self, attempt: Attempt, loading: asyncio.Task[None] | None) -> None:
         """Take a job from its lane to its outcome, or back into the queue."""

@@ -17,7 +17,8 @@ from dataclasses import replace
 from itertools import islice
 
 from bot.engine.job import Job
-from bot.engine.rounds import Kind, Member, Round, Server
+from bot.engine.kinds import Kind
+from bot.engine.rounds import Member, Round, Server
 
 Cost = Callable[[Job], float]
 
@@ -71,14 +72,10 @@ class FairQueue:
     ) -> Job | None:
         """Return the job whose turn it is: of all, of some kinds, or of some models."""
         if models is not None:
-            kinds = [kind for kind in self.kinds() if kind.model_id in models]
+            kinds = [kind for kind in self._servers.waiting_kinds() if kind.model_id in models]
         server = self._servers.first(kinds)
         member = server.members.first(kinds) if server else None
         return member.oldest(kinds) if member else None
-
-    def kinds(self) -> Collection[Kind]:
-        """Return the kinds that may have a job that waits."""
-        return self._servers.waiting_kinds()
 
     def take(self, job: Job) -> None:
         """Remove a job to run it: its server and its member pay what it is expected to cost."""

@@ -11,14 +11,17 @@ import asyncio
 import contextvars
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from bot.engine.durations import Durations
 from bot.engine.fair_queue import FairQueue
 from bot.engine.inflow import Inflow
 from bot.engine.job import Job, Waiting
+from bot.engine.lines import Lines
 from bot.engine.lookahead import Lookahead
 
 SLICE_S = 0.002
@@ -58,36 +61,50 @@ class _Sight:
     told: Waiting | None = None
 
 
+class _Line(NamedTuple):
+    """Those who wait for the same lanes, of which there are ``width``, at a moment."""
+
+    queue: FairQueue
+    inflow: Inflow
+    width: int
+    now: float
+
+    def stretch(self, job: Job) -> float:
+        """Return how many times longer a wait is that newcomers go ahead of."""
+        others = self.inflow.rate(self.now, without=job.submission.requester.user_id)
+        return 1.0 / (1.0 - min(_MOST_TAKEN, others / self.width))
+
+
 class Forecast:
     """Foretells waits.
 
     Args:
-        queue: Who waits.
+        lines: Who waits.
         lookahead: Returns the lanes to come, as seen at a moment.
         durations: What jobs are expected to take.
-        width: How many lanes there are.
+        width: Returns how many jobs of a line can run at once, without batches.
         show: Told of a job whose place or wait has changed noticeably.
         clock: Unix time in seconds.
     """
 
     def __init__(
         self,
-        queue: FairQueue,
+        lines: Lines,
         lookahead: Callable[[float], Lookahead],
         durations: Durations,
         show: Show,
         *,
-        width: int,
+        width: Callable[[str], int],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._queue = queue
+        self._lines = lines
         self._lookahead = lookahead
         self._durations = durations
         self._width = width
         self._show = show
         self._clock = clock
         self._sights: dict[str, _Sight] = {}
-        self._inflow = Inflow()
+        self._inflows: defaultdict[str, Inflow] = defaultdict(Inflow)
         self._stale = False
         self._pass: Generator[None, None, None] | None = None
         self._took_s = 0.0
@@ -96,9 +113,9 @@ class Forecast:
 
     def of(self, job_id: str) -> Waiting | None:
         """Return what is known of a job, None when it does not wait."""
-        if job_id not in self._queue:
+        if job_id not in self._lines:
             return None
-        if len(self._queue) <= _FEW:
+        if len(self._lines) <= _FEW:
             while self._stale:
                 self.play(math.inf)
         sight = self._sights.get(job_id)
@@ -106,9 +123,9 @@ class Forecast:
 
     def came(self, job: Job) -> None:
         """Take note of a job that was just queued."""
-        if self._queue.is_newcomers(job):
-            user_id = job.submission.requester.user_id
-            self._inflow.add(user_id, self._durations.cost_s(job), self._clock())
+        if self._lines.of(job).is_newcomers(job):
+            inflow, user_id = self._inflows[self._lines.line(job)], job.submission.requester.user_id
+            inflow.add(user_id, self._durations.cost_s(job), self._clock())
 
     def began(self, job: Job) -> None:
         """Forget what was told of a job: should it wait again, all of that is news."""
@@ -159,53 +176,56 @@ class Forecast:
         self._timer = None
         if self.play(SLICE_S):
             self._not_before = asyncio.get_running_loop().time() + self._took_s / _SHARE
-        if self._queue or self._stale:
+        if self._lines or self._stale:
             self._look_again()
 
     # ----------------------------------------------------------------- what
 
     def _played(self) -> Generator[None, None, None]:
-        """Play the queue through, then tell what has changed; gives way between its steps."""
+        """Play the lines through, then tell what has changed; gives way between its steps."""
         now = self._clock()
-        ahead = yield from self._queue.snapshot()
         lanes = self._lookahead(now)
+        for name, queue in self._lines.named():
+            line = _Line(queue, self._inflows[name], self._width(name), now)
+            yield from self._played_line(line, lanes)
+        yield from self._tell()
+
+    def _played_line(self, line: _Line, lanes: Lookahead) -> Generator[None, None, None]:
+        ahead = yield from line.queue.snapshot()
         seen: set[str] = set()
         place, start_s = 0, None
         for place, job in enumerate(islice(ahead.turns(), MOST_PLAYED), start=1):
             start_s = lanes.start(job)
             seen.add(job.id)
-            self._see(job, place, start_s, now)
+            self._see(line, job, Waiting(place, start_s))
             yield
         a_place_s = None if start_s is None else start_s / place
-        for job in self._queue:
-            if job.id not in seen and not self._queue.is_held(job):
+        for job in line.queue:
+            if job.id not in seen and not line.queue.is_held(job):
                 place += 1
-                self._see(job, place, None if a_place_s is None else a_place_s * place, now)
+                self._see(line, job, Waiting(place, a_place_s and a_place_s * place))
             yield
         for server_key in ahead.held():
             ahead.hold(server_key, held=False)
             for number, job in enumerate(ahead.turns(server_key), start=1):
-                self._see(job, number, None, now, paused=True)
+                self._see(line, job, Waiting(number, None, paused=True))
                 yield
-        yield from self._tell()
 
-    def _see(
-        self, job: Job, place: int, start_s: float | None, now: float, *, paused: bool = False
-    ) -> None:
+    def _see(self, line: _Line, job: Job, waiting: Waiting) -> None:
         sight = self._sights.get(job.id)
         if sight is None:
-            if job.id not in self._queue:  # it has begun meanwhile
+            if job.id not in line.queue:  # it has begun meanwhile
                 return
-            sight = self._sights[job.id] = _Sight(self._queue.is_newcomers(job))
-        if start_s is not None and not sight.of_newcomer:
-            others = self._inflow.rate(now, without=job.submission.requester.user_id)
-            start_s /= 1.0 - min(_MOST_TAKEN, others / self._width)
-        sight.place, sight.eta_s, sight.paused = place, start_s, paused
+            sight = self._sights[job.id] = _Sight(line.queue.is_newcomers(job))
+        sight.place, sight.paused = waiting.place, waiting.paused
+        sight.eta_s = waiting.eta_s
+        if sight.eta_s is not None and not sight.of_newcomer:
+            sight.eta_s *= line.stretch(job)
 
     def _tell(self) -> Generator[None, None, None]:
         """Tell what is news, and forget who waits no more."""
         for job_id, sight in tuple(self._sights.items()):
-            if job_id not in self._queue:
+            if job_id not in self._lines:
                 self._sights.pop(job_id, None)
             elif _is_news(sight):
                 sight.told = Waiting(sight.place, sight.eta_s, sight.paused)

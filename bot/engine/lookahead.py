@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from bot.engine.durations import Durations
 from bot.engine.job import Job
+from bot.engine.kinds import Kind, kind_of
 from bot.engine.port import LaneKind
-from bot.engine.residency import LaneState, Residency, is_seeded
+from bot.engine.residency import LaneState, Residency
 from models.catalog import Catalog, ModelSpec
 from models.contracts import Joins
 
@@ -31,10 +32,6 @@ class _Batch(NamedTuple):
     joins: Joins = "anytime"
     exact: bool = False
 
-    def takes(self, job: Job) -> bool:
-        """Whether a job may come in beside others."""
-        return self.joins == "anytime" and (self.exact or not is_seeded(job))
-
 
 @dataclass(slots=True)
 class _Lane:
@@ -43,15 +40,52 @@ class _Lane:
     Attributes:
         kind, pool: As of the lane that it is a picture of.
         models: What is loaded, the least recently used first.
-        at_work: The model that it works on last, None where that may not be joined.
-        free_at: A heap: in how many seconds each slot of that model is free.
+        free_at: A heap: in how many seconds each slot of the model that it works on last is free.
+        at_work: What it works on last, None where it does not work.
+        seats: How many more may start with that.
+        begins_s: In how many seconds that starts.
     """
 
     kind: LaneKind
     pool: str
     models: dict[str, _Batch]
-    at_work: str | None
     free_at: list[float]
+    at_work: Kind | None = None
+    seats: int = 0
+    begins_s: float = 0.0
+
+    def works_on(self, model_id: str) -> bool:
+        """Whether it works on a model last."""
+        return self.at_work is not None and self.at_work.model_id == model_id
+
+    def start_s(self, kind: Kind) -> float:
+        """Return in how many seconds a job can start."""
+        if not self.may_join(kind):
+            return max(self.free_at)
+        together = self.models[kind.model_id].joins == "start"
+        return self.begins_s if together else self.free_at[0]
+
+    def may_join(self, kind: Kind) -> bool:
+        """Whether a job may share what it works on last."""
+        if self.at_work is None or not self.works_on(kind.model_id):
+            return False
+        batch = self.models.get(kind.model_id, _Batch())
+        fits = batch.joins == "anytime" or self.seats > 0
+        return fits and kind in self.at_work.beside(exact=batch.exact)
+
+    def take(self, kind: Kind, begin_s: float, end_s: float) -> None:
+        """Let a job run whose model is loaded."""
+        joins = self.may_join(kind)
+        batch = self.models[kind.model_id] = self.models.pop(kind.model_id)
+        anytime = batch.joins == "anytime"
+        if joins and anytime:
+            heapq.heapreplace(self.free_at, end_s)
+        elif joins:
+            self.seats -= 1
+            self.free_at = [max(*self.free_at, end_s)]
+        else:
+            self.at_work, self.begins_s, self.seats = kind, begin_s, batch.slots - 1
+            self.free_at = [*[begin_s] * (self.seats if anytime else 0), end_s]
 
 
 class Lookahead:
@@ -70,7 +104,7 @@ class Lookahead:
         self._catalog = catalog
         self._residency = residency
         self._durations = durations
-        self._known = True
+        self._unknown: set[str] = set()
         self._lanes: list[_Lane] = []
         self._asking: dict[str, _Lane] = {}
         for state in residency.lanes:
@@ -84,45 +118,37 @@ class Lookahead:
 
         Its own load counts for those after it alone: the job has started by then.
         """
-        run_s = self._durations.run_s(job)
         spec = self._catalog.get(job.submission.model_id)
-        lane, start_s, load_s = self._soonest(job, spec)
-        if not self._known:
+        kind, line = kind_of(job, spec), self._residency.line_for(spec)
+        if line in self._unknown:
             return None
+        lane, start_s, load_s = self._soonest(kind, spec)
+        run_s = self._durations.run_s(job)
         if run_s is None:
-            self._known = False
-        else:
-            self._occupy(lane, job, spec, start_s + load_s, run_s)
+            self._unknown.add(line)
+            return start_s
+        if spec.id not in lane.models:
+            self._make_room(spec, lane)
+            lane.models[spec.id] = _Batch()
+        lane.take(kind, start_s + load_s, start_s + load_s + run_s)
         return start_s
 
-    def _soonest(self, job: Job, spec: ModelSpec) -> tuple[_Lane, float, float]:
+    def _soonest(self, kind: Kind, spec: ModelSpec) -> tuple[_Lane, float, float]:
         """Return the lane on which a job begins first, when it starts there, and how it loads."""
         choices = []
-        for number, lane in enumerate(self._lanes_for(spec)):
-            joins = lane.at_work == spec.id and lane.models[spec.id].takes(job)
-            start_s = lane.free_at[0] if joins else max(lane.free_at)
+        lanes = self._lanes_for(spec)
+        for number, lane in enumerate(lanes):
+            start_s = lane.start_s(kind)
             load_s = 0.0 if spec.id in lane.models else self._durations.load_s(spec)
             choices.append((start_s + load_s, number, start_s, load_s))
         _, number, start_s, load_s = min(choices)
-        return self._lanes_for(spec)[number], start_s, load_s
+        return lanes[number], start_s, load_s
 
     def _lanes_for(self, spec: ModelSpec) -> Sequence[_Lane]:
         if spec.is_hosted:
-            return [self._asking.setdefault(spec.id, _Lane("net", "", {}, None, [0.0]))]
+            return [self._asking.setdefault(spec.id, _Lane("net", "", {}, [0.0]))]
         kind = self._residency.kind_for(spec)
         return [lane for lane in self._lanes if lane.kind == kind]
-
-    def _occupy(self, lane: _Lane, job: Job, spec: ModelSpec, begin_s: float, run_s: float) -> None:
-        if lane.at_work == spec.id and lane.models[spec.id].takes(job):
-            heapq.heapreplace(lane.free_at, begin_s + run_s)
-            return
-        if spec.id not in lane.models:
-            self._make_room(spec, lane)
-        batch = lane.models[spec.id] = lane.models.pop(spec.id, _Batch())
-        alone = not batch.takes(job)
-        lane.at_work = None if alone else spec.id
-        others = [] if alone else [begin_s] * (batch.slots - 1)
-        lane.free_at = [*others, begin_s + run_s]
 
     def _make_room(self, spec: ModelSpec, where: _Lane) -> None:
         """Free models that no other lane works on, as far as the budget makes it necessary."""
@@ -132,7 +158,7 @@ class Lookahead:
         missing_mb = used_mb + self._residency.memory_mb(spec) - budget_mb
         for lane in lanes:
             for model_id in tuple(lane.models):
-                if missing_mb > 0 and (lane is where or model_id != lane.at_work):
+                if missing_mb > 0 and (lane is where or not lane.works_on(model_id)):
                     missing_mb -= self._memory_mb(model_id)
                     del lane.models[model_id]
 
@@ -142,30 +168,28 @@ class Lookahead:
     def _take_apart(self, state: LaneState, now: float) -> None:
         """Picture each model that servers run as a lane of its own: none waits for another."""
         for model_id in state.residents:
-            jobs = [job for job in state.jobs.values() if job.submission.model_id == model_id]
-            self._asking[model_id] = self._lane(state, jobs, now)
+            self._asking[model_id] = self._lane(state, state.jobs_of(model_id), now)
 
     def _lane(self, state: LaneState, jobs: Collection[Job], now: float) -> _Lane:
         by_use = sorted(state.residents.values(), key=lambda resident: resident.last_used)
         models = {r.spec.id: _Batch(r.slots, r.joins, r.exact) for r in by_use}
         ends = [self._remaining_s(state, job, now) for job in jobs]
-        if not ends:
-            return _Lane(state.kind, state.pool, models, None, [0.0])
-        first = next(iter(jobs))
-        model_id = first.submission.model_id
-        batch = models.get(model_id, _Batch())
-        if not batch.takes(first):
-            return _Lane(state.kind, state.pool, models, None, ends)
-        free_at = ends + [0.0] * (batch.slots - len(ends))
-        heapq.heapify(free_at)
-        return _Lane(state.kind, state.pool, models, model_id, free_at)
+        lane = _Lane(state.kind, state.pool, models, ends or [0.0])
+        if jobs:
+            first = next(iter(jobs))
+            spec = self._catalog.get(first.submission.model_id)
+            lane.at_work = kind_of(first, spec)
+            lane.free_at += [0.0] * (models.get(spec.id, _Batch()).slots - len(ends))
+            heapq.heapify(lane.free_at)
+        return lane
 
     def _remaining_s(self, state: LaneState, job: Job, now: float) -> float:
+        spec = self._catalog.get(job.submission.model_id)
         run_s = self._durations.run_s(job)
         if run_s is None:
-            self._known = False
+            self._unknown.add(self._residency.line_for(spec))
             return 0.0
         passed_s = now - (job.started_at or now) - job.load_s
         if state.changing:
-            run_s += self._durations.load_s(self._catalog.get(job.submission.model_id))
+            run_s += self._durations.load_s(spec)
         return max(run_s - passed_s, _OVERRUN * passed_s)

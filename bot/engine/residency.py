@@ -16,6 +16,8 @@ from models.catalog import ModelSpec
 from models.contracts import Joins
 
 _MIB = 2**20
+_ASKED = "net/"
+"""Begins the names of the lines of those who wait for servers."""
 
 
 @dataclass(slots=True)
@@ -75,15 +77,15 @@ class LaneState:
     def used_mb(self) -> int:
         return sum(resident.memory_mb for resident in self.residents.values())
 
-    def count(self, model_id: str) -> int:
-        """Return how many jobs run on a model."""
-        return sum(job.submission.model_id == model_id for job in self.jobs.values())
+    def jobs_of(self, model_id: str) -> list[Job]:
+        """Return the jobs that run on a model."""
+        return [job for job in self.jobs.values() if job.submission.model_id == model_id]
 
     def evictable(self) -> list[Resident]:
         """Return the models that may go."""
         if not self.open:
             return []
-        return [r for r in self.residents.values() if not self.jobs or not self.count(r.spec.id)]
+        return [r for r in self.residents.values() if not self.jobs_of(r.spec.id)]
 
     def begin(self, job: Job, now: float) -> None:
         """Count what a job takes of the lane from now on, in seconds of a steady clock."""
@@ -96,25 +98,22 @@ class LaneState:
         self._at_work.pop(job.id, None)
 
     def _count(self, now: float) -> None:
-        """Share the time since the last count among the jobs at work."""
+        """Share the time since the last count among the jobs at work; a server's is not shared."""
+        sharers = 1 if self.kind == "net" else len(self._at_work)
         for job in self._at_work.values():
-            job.device_s += (now - self._counted_to) / len(self._at_work)
+            job.device_s += (now - self._counted_to) / sharers
         self._counted_to = now
 
     def joinable(self) -> list[Resident]:
-        """Return the models that have a slot free beside the jobs that run on them.
-
-        A job with a seed of its own runs alone where a batch could change its numbers.
-        """
+        """Return the models that have a slot free beside the jobs that run on them."""
         if self.changing or not self.jobs:
             return []
-        at_work = {job.submission.model_id for job in self.jobs.values()}
-        return [r for r in self.residents.values() if r.spec.id in at_work and self._has_room(r)]
-
-    def _has_room(self, resident: Resident) -> bool:
-        if resident.joins == "start" or self.count(resident.spec.id) >= resident.slots:
-            return False
-        return resident.exact or not any(is_seeded(job) for job in self.jobs.values())
+        return [
+            resident
+            for resident in self.residents.values()
+            if resident.joins == "anytime"
+            and 0 < len(self.jobs_of(resident.spec.id)) < resident.slots
+        ]
 
 
 Eviction = tuple[LaneState, str]
@@ -149,6 +148,17 @@ class Residency:
         wanted: LaneKind = "cpu" if spec.device == "cpu" else "gpu"
         other: LaneKind = "gpu" if wanted == "cpu" else "cpu"
         return wanted if wanted in self._by_kind else other
+
+    def line_for(self, spec: ModelSpec) -> str:
+        """Name those that wait for the same lanes: models of servers wait for no other."""
+        return f"{_ASKED}{spec.id}" if spec.is_hosted else self.kind_for(spec)
+
+    def width(self, line: str) -> int:
+        """Return how many jobs of a line can run at once; what is one batch counts as one."""
+        if not line.startswith(_ASKED):
+            return sum(lane.kind == line for lane in self.lanes)
+        residents = [lane.residents.get(line.removeprefix(_ASKED)) for lane in self.lanes]
+        return max((resident.slots for resident in residents if resident), default=1)
 
     def lanes_for(self, spec: ModelSpec) -> tuple[LaneState, ...]:
         """Return the lanes that a model may run on."""
@@ -218,8 +228,3 @@ class Residency:
     @staticmethod
     def _evictable(lanes: Iterable[LaneState]) -> list[tuple[LaneState, Resident]]:
         return [(lane, resident) for lane in lanes for resident in lane.evictable()]
-
-
-def is_seeded(job: Job) -> bool:
-    """Whether a member asked for a seed, and so for a repeatable result."""
-    return getattr(job.submission.request, "seed", None) is not None

@@ -14,21 +14,10 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from bot.engine.job import Job
+from bot.engine.kinds import Kind
 
 _FIRST = -math.inf
 _COMPACTED_FROM = 64
-
-
-class Kind(NamedTuple):
-    """What a job can start with or beside.
-
-    Attributes:
-        model_id: Row of the catalogue.
-        batch: Jobs of one model and batch may share it; None shares with nobody.
-    """
-
-    model_id: str
-    batch: str | None
 
 
 class Rank(NamedTuple):
@@ -120,13 +109,14 @@ class Round(Generic[PartyT]):
         """What those who wait were charged at least; it only grows."""
         self._highest_s = 0.0
         self._numbers = 0
-        self._lines: dict[Kind, list[tuple[Rank, int]]] = {}
+        self._lines: dict[Kind | None, list[tuple[Rank, int]]] = {}
+        """Who waits with a job of a kind; None is with any."""
         self._resting: list[tuple[float, int]] = []
 
     def first(self, kinds: Collection[Kind] | None = None) -> PartyT | None:
         """Return the party whose turn it is, of those that wait with one of some kinds."""
         found: PartyT | None = None
-        for kind in tuple(self._lines) if kinds is None else kinds:
+        for kind in (None,) if kinds is None else kinds:
             party = self._head(kind)
             if party is not None and (found is None or party.rank < found.rank):
                 found = party
@@ -134,7 +124,7 @@ class Round(Generic[PartyT]):
 
     def waiting_kinds(self) -> Collection[Kind]:
         """Return the kinds that may have somebody who waits."""
-        return self._lines.keys()
+        return [kind for kind in self._lines if kind is not None]
 
     # ----------------------------------------------------------------- coming and going
 
@@ -149,18 +139,13 @@ class Round(Generic[PartyT]):
 
     def note(self, party: PartyT, kind: Kind) -> None:
         """Let a party be found by a kind of which it had no job waiting."""
-        line = self._lines.setdefault(kind, [])
-        heapq.heappush(line, (party.rank, party.key))
-        if len(line) > _COMPACTED_FROM + 2 * len(self.parties):
-            line[:] = [(one.rank, key) for key, one in self.parties.items() if kind in one.kinds]
-            heapq.heapify(line)
+        self._enlist(party, kind, anew=len(party.kinds) == 1)
 
     def line_up(self, party: PartyT) -> None:
         """Give a party its place, behind those with the same charge."""
         self._numbers += 1
         party.rank = Rank(_FIRST if party.goes_first else party.charged_s, self._numbers)
-        for kind in party.kinds:
-            self.note(party, kind)
+        self._enlist(party, *party.kinds)
 
     def follow(self, party: PartyT) -> None:
         """Give a party another place if it has come to go first, or no longer does."""
@@ -209,17 +194,25 @@ class Round(Generic[PartyT]):
     def adopt(self, party: PartyT) -> None:
         """Take in a copy of a party of the original."""
         self.parties[party.key] = party
-        for kind in party.kinds:
-            self.note(party, kind)
+        self._enlist(party, *party.kinds)
 
     # ----------------------------------------------------------------- inside
 
-    def _head(self, kind: Kind) -> PartyT | None:
+    def _enlist(self, party: PartyT, *kinds: Kind, anew: bool = True) -> None:
+        """Let a party be found by kinds, and by its place among all unless it is there already."""
+        for kind in (*kinds, None) if kinds and anew else kinds:
+            line = self._lines.setdefault(kind, [])
+            heapq.heappush(line, (party.rank, party.key))
+            if len(line) > _COMPACTED_FROM + 2 * len(self.parties):
+                line[:] = [(each.rank, k) for k, each in self.parties.items() if _waits(each, kind)]
+                heapq.heapify(line)
+
+    def _head(self, kind: Kind | None) -> PartyT | None:
         line = self._lines.get(kind)
         while line:
             rank, key = line[0]
             party = self.parties.get(key)
-            if party is not None and party.rank is rank and kind in party.kinds and not party.held:
+            if party is not None and party.rank is rank and _waits(party, kind):
                 return party
             heapq.heappop(line)
         self._lines.pop(kind, None)
@@ -241,3 +234,8 @@ class Round(Generic[PartyT]):
 
 def _age(job: Job) -> float:
     return job.created_at
+
+
+def _waits(party: Member | Server, kind: Kind | None) -> bool:
+    """Whether a party waits for its turn, with a job of a kind."""
+    return not party.held and (bool(party.kinds) if kind is None else kind in party.kinds)

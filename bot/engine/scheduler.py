@@ -6,31 +6,34 @@ tested without a worker: times come in as numbers, decisions go out as values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from bot.engine.durations import Durations
 from bot.engine.fair_queue import FairQueue, keys_of
 from bot.engine.job import Job
-from bot.engine.residency import Eviction, LaneState, Residency, Resident, is_seeded
-from bot.engine.rounds import Kind
+from bot.engine.kinds import Kind, kind_of
+from bot.engine.lines import Lines
+from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from models.catalog import Catalog, ModelSpec
 
 PATIENCE_S = 10.0
 """So long at most, a job whose turn it is lets others pass that suit the models at hand."""
 
-_SHARED, _SEEDED = "", "seeded"
-"""The batch of all jobs that may run beside others of their model, and of those that may only where
-a neighbour changes nothing of what they yield."""
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A job and its lane; ``evictions`` is None when its model is loaded there."""
+    """What starts, and where.
+
+    Attributes:
+        evictions: What makes room for its model; None when that is loaded there.
+        together: Jobs that start in one batch with it.
+    """
 
     job: Job
     lane: LaneState
     evictions: tuple[Eviction, ...] | None
+    together: tuple[Job, ...] = ()
 
 
 class Scheduler:
@@ -45,7 +48,7 @@ class Scheduler:
         self._residency = residency
         self._alone: set[str] = set()
         self._passed: dict[str, set[tuple[int, int]]] = {}
-        self.queue = FairQueue(durations.cost_s, self._kind)
+        self.queue = Lines(durations.cost_s, self._kind, self._line)
 
     def run_alone(self, job: Job) -> None:
         """Keep a job, before it is queued, from sharing a worker: a neighbour died with it."""
@@ -57,47 +60,37 @@ class Scheduler:
         self._passed.pop(job.id, None)
 
     def next(self, now: float) -> Placement | None:
-        """Take the next job that can start now out of the queue."""
-        for lanes, kinds in self._lines():
-            placement = self._next_on(lanes, kinds, now)
+        """Take what can start next out of the queue."""
+        for _, queue in self.queue.named():
+            placement = self._next_in(queue, now)
             if placement is not None:
                 return placement
         return None
 
-    def _lines(self) -> list[tuple[Sequence[LaneState], Sequence[Kind] | None]]:
-        """Return which lanes are waited for, and by which kinds of jobs; None is all that wait.
-
-        Jobs of models that share no lane do not wait for each other.
-        """
-        lines: dict[str, list[Kind]] = {}
-        specs: dict[str, ModelSpec] = {}
-        for kind in self.queue.kinds():
-            spec = self._catalog.get(kind.model_id)
-            line = spec.id if spec.is_hosted else self._residency.kind_for(spec)
-            lines.setdefault(line, []).append(kind)
-            specs[line] = spec
-        of_some = len(lines) > 1
-        return [
-            (self._residency.lanes_for(specs[line]), kinds if of_some else None)
-            for line, kinds in lines.items()
-        ]
-
-    def _next_on(
-        self, lanes: Sequence[LaneState], kinds: Sequence[Kind] | None, now: float
-    ) -> Placement | None:
-        head = self.queue.peek(kinds)
+    def _next_in(self, queue: FairQueue, now: float) -> Placement | None:
+        head = queue.peek()
         if head is None:
             return None
-        placement = self._on_open_lane(head, lanes, now) or self._beside_others(head, lanes, now)
-        if placement is not None:
-            job = placement.job
-            if job is not head:
-                self._passed.setdefault(head.id, set()).add(keys_of(job))
-            self._passed.pop(job.id, None)
-            self.queue.take(job)
-        return placement
+        lanes = self._residency.lanes_for(self._spec(head))
+        placement = self._on_open_lane(queue, head, lanes, now)
+        placement = placement or self._beside_others(queue, head, lanes, now)
+        if placement is None:
+            return None
+        self._take(queue, placement.job, head)
+        return self._with_others(queue, placement, now)
 
-    def _on_open_lane(self, head: Job, lanes: Sequence[LaneState], now: float) -> Placement | None:
+    def _take(self, queue: FairQueue, job: Job, head: Job | None) -> None:
+        """Take a job whose turn it is, or that passes the one whose turn it is."""
+        if head is not None and job is not head:
+            self._passed.setdefault(head.id, set()).add(keys_of(job))
+        self._passed.pop(job.id, None)
+        queue.take(job)
+
+    # ----------------------------------------------------------------- a lane that is free
+
+    def _on_open_lane(
+        self, queue: FairQueue, head: Job, lanes: Sequence[LaneState], now: float
+    ) -> Placement | None:
         """Place the job whose turn it is.
 
         It is not overtaken for want of memory, or a large model might never be loaded. Only an
@@ -107,7 +100,7 @@ class Scheduler:
         placement = self._place(head, free) if free else None
         if placement and placement.evictions and now - head.created_at < PATIENCE_S:
             at_hand = {model_id for lane in free for model_id in lane.residents}
-            other = self.queue.peek(models=at_hand)
+            other = queue.peek(models=at_hand)
             if other is not None and self._may_pass(head, other, now):
                 return self._place(other, free)
         return placement
@@ -117,35 +110,12 @@ class Scheduler:
         alone = job.id in self._alone or lane.jobs.keys() & self._alone
         return lane.idle if alone else lane.open
 
-    def _beside_others(self, head: Job, lanes: Sequence[LaneState], now: float) -> Placement | None:
-        """Fill a free slot of a model at work."""
-        for lane in lanes:
-            if lane.jobs.keys() & self._alone:
-                continue
-            for resident in lane.joinable():
-                job = self._joining(head, lane, resident, now)
-                if job is not None:
-                    return Placement(job, lane, None)
-        return None
-
-    def _joining(self, head: Job, lane: LaneState, resident: Resident, now: float) -> Job | None:
-        batches = (_SHARED, _SEEDED) if resident.exact else (_SHARED,)
-        job = self.queue.peek([Kind(resident.spec.id, batch) for batch in batches])
-        if job is None or job is head:
-            return job
-        passes = self._may_pass(head, job, now)
-        return job if passes and keys_of(job) not in map(keys_of, lane.jobs.values()) else None
-
-    def _may_pass(self, head: Job, job: Job, now: float) -> bool:
-        impatient = now - head.created_at >= PATIENCE_S
-        return not impatient and keys_of(job) not in self._passed.get(head.id, ())
-
     def _place(self, job: Job, free: Sequence[LaneState]) -> Placement | None:
         model_id = job.submission.model_id
         for lane in free:
             resident = lane.residents.get(model_id)
             if resident is not None:
-                full = lane.count(model_id) >= resident.slots
+                full = len(lane.jobs_of(model_id)) >= resident.slots
                 return None if full else Placement(job, lane, None)
         spec = self._catalog.get(model_id)
         by_room = sorted(free, key=lambda lane: lane.used_mb)
@@ -156,6 +126,60 @@ class Scheduler:
         lane, evictions = min(possible, key=lambda choice: len(choice[1]))
         return Placement(job, lane, tuple(evictions))
 
+    # ----------------------------------------------------------------- batches
+
+    def _with_others(self, queue: FairQueue, placement: Placement, now: float) -> Placement:
+        """Let others start with a job whose model takes several only if they begin together."""
+        resident = placement.lane.residents.get(placement.job.submission.model_id)
+        if placement.evictions is not None or resident is None or resident.joins != "start":
+            return placement
+        kinds = self._kind(placement.job).beside(exact=resident.exact)
+        together = [placement.job]
+        while len(together) < resident.slots:
+            job, head = queue.peek(kinds), queue.peek()
+            if job is None or head is None:
+                break
+            if job is not head and not self._may_join(head, job, together, now):
+                break
+            self._take(queue, job, head)
+            together.append(job)
+        return replace(placement, together=tuple(together[1:]))
+
+    def _beside_others(
+        self, queue: FairQueue, head: Job, lanes: Sequence[LaneState], now: float
+    ) -> Placement | None:
+        """Fill a free slot of a model at work."""
+        for lane in lanes:
+            if lane.jobs.keys() & self._alone:
+                continue
+            for resident in lane.joinable():
+                job = self._joining(queue, lane, resident)
+                if job is head or (job and self._may_join(head, job, lane.jobs.values(), now)):
+                    return Placement(job, lane, None)
+        return None
+
+    def _joining(self, queue: FairQueue, lane: LaneState, resident: Resident) -> Job | None:
+        """Return the job whose turn it is to come in beside those that run on a model."""
+        at_work = lane.jobs_of(resident.spec.id)[0]
+        return queue.peek(self._kind(at_work).beside(exact=resident.exact))
+
+    def _may_join(self, head: Job, job: Job, batch: Iterable[Job], now: float) -> bool:
+        """Whether a job may pass by joining a batch: not beside another of its member."""
+        return self._may_pass(head, job, now) and keys_of(job) not in map(keys_of, batch)
+
+    def _may_pass(self, head: Job, job: Job, now: float) -> bool:
+        impatient = now - head.created_at >= PATIENCE_S
+        return not impatient and keys_of(job) not in self._passed.get(head.id, ())
+
+    # ----------------------------------------------------------------- what is known of a job
+
+    def _spec(self, job: Job) -> ModelSpec:
+        return self._catalog.get(job.submission.model_id)
+
+    def _line(self, job: Job) -> str:
+        return self._residency.line_for(self._spec(job))
+
     def _kind(self, job: Job) -> Kind:
-        batch = _SEEDED if is_seeded(job) else _SHARED
-        return Kind(job.submission.model_id, None if job.id in self._alone else batch)
+        if job.id in self._alone:
+            return Kind(job.submission.model_id, None)
+        return kind_of(job, self._spec(job))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.engine.fair_queue import FairQueue
 from bot.engine.job import Job
-from bot.engine.rounds import Kind
+from bot.engine.kinds import Kind
 from tests.fakes import submission
 
 

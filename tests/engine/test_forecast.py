@@ -15,7 +15,7 @@ from bot.engine.forecast import MOST_PLAYED, SLICE_S, Forecast
 from bot.engine.inflow import Inflow
 from bot.engine.job import Job, Waiting
 from bot.engine.lookahead import Lookahead
-from tests.engine.test_scheduler import BIG, NOW, SMALL, Desk
+from tests.engine.test_scheduler import BIG, DRAWS, NOW, SMALL, Desk
 from tests.fakes import fake_model
 
 
@@ -32,7 +32,7 @@ class Oracle(Desk):
             lookahead,
             self.durations,
             lambda job_id, waiting: self.told.append((job_id, waiting)),
-            width=len(self.lanes),
+            width=self.residency.width,
             clock=lambda: self.now,
         )
 
@@ -157,6 +157,25 @@ def test_a_seeded_job_is_expected_in_an_exact_batch():
     assert (waits["seeded"].eta_s, waits["plain"].eta_s) == (0.0, 10.0)
 
 
+def test_who_starts_together_ends_together():
+    desk = Oracle(DRAWS)
+    desk.load("draws", slots=3, joins="start")
+    desk.measure(10.0, "draws")
+    desk.ask("runs", "draws")
+    desk.start()
+    for number in range(4):
+        desk.ask(f"square{number}", "draws", user=2 + number)
+    desk.ask("wide", "draws", user=6, width_px=1536)
+    waits = {name: waiting.eta_s for name, waiting in desk.waits().items()}
+    assert waits == {
+        "square0": 10.0,
+        "square1": 10.0,
+        "square2": 10.0,
+        "square3": 20.0,
+        "wide": 30.0,
+    }
+
+
 def test_a_model_on_its_way_counts_until_it_is_there():
     desk = busy()
     desk.durations.loaded("small", 20.0)
@@ -261,7 +280,7 @@ def test_only_what_is_news_is_told():
     desk.waits()
     assert desk.told == []
 
-    desk.scheduler.queue.take(desk.scheduler.queue.peek())
+    desk.line().take(desk.line().peek())
     desk.waits()
     places = {job_id: waiting.place for job_id, waiting in desk.told}
     assert places["job1"] == 1
@@ -281,7 +300,7 @@ def test_a_job_that_waits_again_is_told_of_its_place_again():
     desk = busy()
     job = desk.ask("b", "small")
     desk.waits()
-    desk.scheduler.queue.take(job)
+    desk.line().take(job)
     desk.forecast.began(job)
     desk.scheduler.queue.put_back(job)
     desk.waits()
@@ -367,5 +386,5 @@ def test_what_is_foretold_is_what_happens():
     for number in range(300):
         desk.scheduler.queue.add(desk.make(f"job{number}", "small", user=number % 7))
     waits = desk.waits()
-    taken = [job.id for job in desk.scheduler.queue.turns()]
+    taken = [job.id for job in desk.line().turns()]
     assert sorted(waits, key=lambda job_id: waits[job_id].place) == taken

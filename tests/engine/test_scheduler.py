@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bot.engine.durations import Durations
+from bot.engine.fair_queue import FairQueue
 from bot.engine.job import Job
 from bot.engine.residency import LaneState, Residency, Resident
 from bot.engine.scheduler import PATIENCE_S, Scheduler
+from models.contracts import ImageRequest, Modality
 from tests.fakes import fake_catalog, fake_model, submission, text_request
 
 NOW = 1000.0
@@ -25,7 +27,9 @@ class Desk:
         self.scheduler = Scheduler(self.catalog, self.residency, self.durations)
 
     def make(self, name: str, model: str, *, at=NOW, guild=1, user=1, **fields) -> Job:
-        asked = submission(text_request(name, **fields), model, guild=guild, user=user)
+        drawn = self.catalog.get(model).modality is Modality.IMAGE
+        request = ImageRequest(name, **fields) if drawn else text_request(name, **fields)
+        asked = submission(request, model, guild=guild, user=user)
         return Job(name, asked, created_at=at)
 
     def ask(self, name: str, model: str, **fields) -> Job:
@@ -45,13 +49,17 @@ class Desk:
     def start(self, now: float = NOW):
         """Take the next placement and enter it as running."""
         placement = self.scheduler.next(now)
-        if placement:
-            placement.job.started_at = now
-            placement.lane.jobs[placement.job.id] = placement.job
+        for job in (placement.job, *placement.together) if placement else ():
+            job.started_at = now
+            placement.lane.jobs[job.id] = job
         return placement
+
+    def line(self, name: str = "cpu") -> FairQueue:
+        return dict(self.scheduler.queue.named())[name]
 
 
 SMALL, BIG = fake_model("small", memory_mb=300), fake_model("big", memory_mb=800)
+DRAWS = fake_model("draws", Modality.IMAGE, memory_mb=300)
 
 
 def test_nothing_waits_nothing_starts():
@@ -166,13 +174,74 @@ def test_seeded_jobs_share_an_exact_batch():
     assert [desk.start().job.id for _ in range(3)] == ["seeded", "plain", "seeded too"]
 
 
-def test_a_batch_of_those_who_start_together_is_not_joined():
-    desk = Desk(SMALL)
-    desk.load("small", slots=4, joins="start")
-    desk.ask("first", "small")
-    desk.ask("late", "small")
-    assert desk.start().job.id == "first"
-    assert desk.start() is None
+def studio(*models, slots: int = 4, **batch) -> Desk:
+    """Return a desk whose lane has a model that draws several pictures at once."""
+    desk = Desk(DRAWS, *models)
+    desk.load("draws", slots=slots, joins="start", **batch)
+    return desk
+
+
+def names(placement) -> list[str]:
+    return [job.id for job in (placement.job, *placement.together)]
+
+
+def test_pictures_of_one_size_start_together():
+    desk = studio()
+    for user in range(6):
+        desk.ask(f"square{user}", "draws", user=user)
+    desk.ask("wide", "draws", user=6, width_px=1536)
+    assert names(desk.start()) == ["square0", "square1", "square2", "square3"]
+    assert desk.start() is None, "nobody comes in once they have begun"
+    desk.lanes[0].jobs.clear()
+    assert names(desk.start()) == ["square4", "square5"]
+    desk.lanes[0].jobs.clear()
+    assert names(desk.start()) == ["wide"]
+    assert len(desk.scheduler.queue) == 0
+
+
+def test_all_who_start_together_are_charged():
+    desk = studio(slots=2)
+    for user in (1, 2):
+        for number in range(2):
+            desk.ask(f"{user}-{number}", "draws", user=user)
+    desk.ask("late", "draws", user=3)
+    assert names(desk.start()) == ["1-0", "2-0"]
+    desk.lanes[0].jobs.clear()
+    assert names(desk.start()) == ["late", "1-1"], "whoever had none yet, then whoever had least"
+
+
+def test_a_batch_passes_who_waits_with_one_job_of_each_member():
+    desk = studio(SMALL, slots=8)
+    for number in range(3):
+        desk.ask(f"ada{number}", "draws", user=1, at=NOW - 1)
+    desk.ask("other model", "small", user=2)
+    desk.ask("grace", "draws", user=3)
+    assert names(desk.start()) == ["ada0", "grace"]
+    desk.lanes[0].jobs.clear()
+    assert names(desk.start()) == ["other model"]
+
+
+def test_a_batch_passes_nobody_who_has_waited_long():
+    desk = studio(SMALL)
+    desk.ask("ada", "draws", user=1, at=NOW - 1 - PATIENCE_S)
+    desk.ask("other model", "small", user=2, at=NOW - PATIENCE_S)
+    desk.ask("grace", "draws", user=3)
+    assert names(desk.start()) == ["ada"]
+
+
+def test_a_seeded_picture_starts_alone_unless_its_batch_is_exact():
+    for exact, together in ((False, ["seeded"]), (True, ["seeded", "plain"])):
+        desk = studio(exact=exact)
+        desk.ask("seeded", "draws", user=1, seed=7)
+        desk.ask("plain", "draws", user=2)
+        assert names(desk.start()) == together
+
+
+def test_nothing_starts_beside_a_model_that_is_yet_to_be_loaded():
+    desk = Desk(DRAWS)
+    for user in (1, 2):
+        desk.ask(f"picture{user}", "draws", user=user)
+    assert names(desk.start()) == ["picture1"]
 
 
 def test_a_suspect_runs_alone_until_it_is_forgotten():
