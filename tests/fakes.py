@@ -10,7 +10,7 @@ from bot.engine.engine import Engine
 from bot.engine.inline import SomeWorkers
 from bot.engine.job import Anchor, Ended, Job, Measured, Outcome, Requester, Submission
 from bot.engine.meter import SILENT, Meter
-from bot.engine.port import WorkerPort
+from bot.engine.port import WorkerPort, Workers
 from bot.engine.spool import Spool
 from bot.settings import EngineSettings
 from models.catalog import Catalog, ModelSpec, PathSource, Profile
@@ -131,7 +131,7 @@ def submission(
 
 
 def fake_engine(
-    start_worker: Callable[[str], WorkerPort],
+    workers: Callable[[str], WorkerPort] | Workers,
     spool: Path,
     *,
     catalog: Catalog | None = None,
@@ -139,7 +139,11 @@ def fake_engine(
     meter: Meter = SILENT,
     **settings: object,
 ) -> Engine:
-    """Return an engine of fakes that presents an outcome as its state and text."""
+    """Return an engine of fakes that presents an outcome as its state and text.
+
+    Args:
+        workers: Where they come from, or what makes the port of a lane of this machine.
+    """
 
     def present(job: Job, outcome: Outcome) -> list[str]:
         return [f"{outcome.state}: {getattr(outcome.result, 'text', outcome.error)}"]
@@ -152,7 +156,7 @@ def fake_engine(
         journal=journal or MemoryJournal(),
         spool=Spool(spool),
         present=present,
-        workers=SomeWorkers(chosen, start_worker),
+        workers=SomeWorkers(chosen, workers) if callable(workers) else workers,
         meter=meter,
     )
 

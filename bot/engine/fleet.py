@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -29,7 +30,7 @@ from models.weights import Places, placed
 
 _log = logging.getLogger(__name__)
 
-_REST_S = 30.0
+_REST_S, _LONGEST_REST_S = 30.0, 480.0
 
 
 class Fleet:
@@ -66,6 +67,7 @@ class Fleet:
         states = [lane.state for lane in self._lanes.values()]
         self.residency = Residency(states, workers.budgets())
         self.upkeep = Upkeep(settings, self.residency, self._bring, changed, meter)
+        self._misses: Counter[str] = Counter()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
@@ -166,6 +168,7 @@ class Fleet:
             if isinstance(error, WorkerLost) and error.innocent and not error.started:
                 self._rest(lane.state)
             raise
+        self._misses.pop(lane.state.name, None)
         resident = lane.state.residents[spec.id]
         resident.slots, resident.joins = loaded.slots, loaded.joins
         resident.exact = loaded.exact
@@ -173,9 +176,11 @@ class Fleet:
         self.residency.measured(lane.state, spec.id, used)
 
     def _rest(self, state: LaneState) -> None:
-        """Let others have the jobs for a while: there is no place for a worker of this lane now."""
+        """Let others have the jobs, for longer each time: there is no place for a worker now."""
         state.resting = True
-        asyncio.get_running_loop().call_later(_REST_S, self._rested, state)
+        rest_s = min(_REST_S * 2 ** self._misses[state.name], _LONGEST_REST_S)
+        self._misses[state.name] += 1
+        asyncio.get_running_loop().call_later(rest_s, self._rested, state)
 
     def _rested(self, state: LaneState) -> None:
         state.resting = False

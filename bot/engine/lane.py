@@ -104,7 +104,8 @@ class Lane:
         start_worker: Makes the port of a new worker.
         memory_limit_bytes: Returns what a worker may hold before it is ended; 0 is no limit.
         meter: Is told of the worker's memory, and of its loss.
-        lost: Called when a worker ended before its time that had worked, with what was loaded.
+        lost: Called when a worker ended before its time that had worked, with what was loaded; not
+            where its machine was lost, since there may be no other.
 
     Attributes:
         age: Of the worker that there is, or that there was last.
@@ -289,7 +290,7 @@ class Lane:
         worked = self.age.jobs or self._listeners
         for listener in tuple(self._listeners.values()):
             listener(lost)
-        if worked and not isinstance(lost.cause, OutOfMemory):
+        if worked and not lost.innocent and not isinstance(lost.cause, OutOfMemory):
             self._lost_with(self, had)
 
     async def _watch_memory(self, port: WorkerPort) -> None:

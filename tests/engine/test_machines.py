@@ -42,7 +42,7 @@ async def test_a_job_whose_machine_is_lost_runs_again_and_is_not_blamed(started,
     sights = [sight async for sight in engine.watch(job.id)]
     assert sights[-1].outcome.state is JobState.DONE
     assert text_in(sights).split() == [f"word{number}" for number in range(10)]
-    assert job.attempt == 4
+    assert (job.attempt, len(stage.ports)) == (4, 4)
 
 
 async def test_neighbours_on_a_lost_machine_go_on_together(started, stage):
@@ -128,7 +128,7 @@ async def test_a_job_for_which_there_is_no_place_waits_until_there_is_one(start,
     engine = await start(places, device="cpu")
     job = await engine.submit(submission("hello"))
     await until(lambda: places.tried["cpu/0"] == 4, limit_s=1000)
-    assert loop.time() >= 3 * _REST_S
+    assert loop.time() >= (1 + 2 + 4) * _REST_S  # longer each time
     assert job.state in {JobState.QUEUED, JobState.RUNNING}
     places.full.clear()
     assert (await outcome_of(engine, job)).state is JobState.DONE
