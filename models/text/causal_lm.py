@@ -1,8 +1,9 @@
 """Text with transformers: any causal language model, on a processor or a GPU.
 
-This module owns torch for text. It drives the forward pass itself instead of ``generate``: a token
-a step, so that a cancel is heard at once, and random numbers of each job's own, so that a seed
-repeats whatever else runs. It must not know about conversations.
+This module owns the model in memory and how one job runs on it. It drives the forward pass itself
+instead of ``generate``: a token a step, so that a cancel is heard at once, and random numbers of
+each job's own, so that a seed repeats whatever else runs; ``continuous`` runs several jobs at once.
+It must not know about conversations.
 
 Source: https://huggingface.co/docs/transformers/main_classes/model
 """
@@ -21,6 +22,7 @@ from models.dtypes import weights_dtype
 from models.errors import BackendError, ModelLoadFailed, OutOfMemory
 from models.text.cache import converted, versions_of
 from models.text.chat import ChatFormat, ChatTokenizer, named_template
+from models.text.continuous import ContinuousText, can_share
 from models.text.convert import convert
 from models.text.local import LocalTextHandler
 from models.text.options import TextOptions
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load(spec: ModelSpec, location: str, device: str) -> LocalTextHandler:
+def load(spec: ModelSpec, location: str, device: str) -> LocalTextHandler | ContinuousText:
     """Load a model; unpack it first if it is a GGUF file.
 
     Args:
@@ -49,9 +51,14 @@ def load(spec: ModelSpec, location: str, device: str) -> LocalTextHandler:
     if folder.is_file():
         folder = _unpacked(folder, Path(options.cache_dir))
     with _translated(ModelLoadFailed):
-        model = CausalModel(_read_weights(folder, options, device))
+        weights = _read_weights(folder, options, device)
+        model = CausalModel(weights)
         tokenizer = _read_tokenizer(folder, model, options)
-    return LocalTextHandler(model, tokenizer, spec.context_tokens, options)
+        alone = LocalTextHandler(model, tokenizer, spec.context_tokens, options)
+        if not can_share(options, device):
+            return alone
+        context_tokens = min(spec.context_tokens, model.context_tokens)
+        return ContinuousText(weights, alone, tokenizer, context_tokens, options)
 
 
 class CausalModel:

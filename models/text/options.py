@@ -17,7 +17,8 @@ class TextOptions(Options):
     """Load-time options of the local text backends.
 
     Attributes:
-        top_p, top_k, repetition_penalty: How the next token is drawn.
+        top_p, top_k, repetition_penalty: How the next token is drawn. On a GPU jobs share their
+            steps only without a repetition penalty, which is 1: transformers has none for each.
         temperature_scale: Multiplies the temperature that members set. Small models lose the
             thread at temperatures that suit large ones.
         rows: Jobs that share each step of the model. 1 has them answered one after the other.
