@@ -81,7 +81,7 @@ async def spent(world: World) -> int:
 
 async def running(world: World) -> Attempt:
     """Wait until a job runs: the server's time is that of the wall."""
-    attempts = world.services.engine._attempts
+    attempts = world.services.engine._runs.live
     while not attempts:
         await asyncio.sleep(0)
     [attempt] = attempts.values()

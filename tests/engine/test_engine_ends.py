@@ -161,4 +161,4 @@ async def test_neighbours_of_a_job_that_hangs_run_again(started):
     await engine.cancel(bad.id)
     assert (await outcome_of(engine, bad)).state is JobState.CANCELLED
     assert (await outcome_of(engine, good)).state is JobState.DONE
-    assert not engine._crashed
+    assert not engine._runs._crashed
