@@ -13,7 +13,7 @@ ENDED = "select state from jobs where state not in ('queued', 'running')"
 USED = "select sum(jobs), sum(device_ms) from allowances where kind = 'member'"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_what_a_kill_leaves_is_under_way_until_it_has_ended(wire: Wire, bot: Bot) -> None:
     began = time.monotonic()
     await bot.start()
@@ -35,7 +35,7 @@ async def test_what_a_kill_leaves_is_under_way_until_it_has_ended(wire: Wire, bo
     assert 3000 < device_ms < passed_ms, "three jobs of a second each at least, on one lane"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_pause_outlives_a_kill(wire: Wire, bot: Bot) -> None:
     await bot.start()
     await wire.command("pause")

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.harness import Bot, Wire, free_port
 from tests.e2e.looking import final, saying
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Checks = dict[str, dict[str, Any]]
 

@@ -21,7 +21,7 @@ from tests.e2e.looking import (
     whole_answer,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SEND_VOICE = 1 << 46
 

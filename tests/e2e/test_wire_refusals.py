@@ -12,7 +12,7 @@ from tests.e2e.fake_backend import answer
 from tests.e2e.harness import AMIR, OLGA, Bot, Wire
 from tests.e2e.looking import BOT, anchor, answer_of, final, of_bot, saying, whole_answer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_many_jobs_keep_to_the_rate_limits(wire: Wire, bot: Bot) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.harness import AMIR, Bot, Wire
 from tests.e2e.looking import anchor, calls, final, labels, saying
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 READY_BUDGET_S = 2.0
 MEMORY_BUDGET_MB = 150
