@@ -1,7 +1,8 @@
 """/pause and /resume: moderators have a server's jobs wait for a while.
 
 This cog owns what they read. The pause itself is a setting (``queue.paused``), so it is recorded
-and outlives a restart; ``bot.app`` has the engine follow it.
+and outlives a restart; ``bot.app`` has the engine follow it. It ends when the bot has left the
+server, where nobody could end it any more.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.delivery.replies import reply
-from bot.engine.job import JobState
-from bot.services.container import Services
+from bot.engine.job import Job, JobState
 from bot.services.setting_registry import PAUSED
 from models.errors import InvalidRequest
 
@@ -28,8 +28,9 @@ _may_pause = app_commands.checks.has_permissions(manage_guild=True)
 class Pause(commands.Cog):
     """Has a server's jobs wait, and lets them go on."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, bot: Sextant) -> None:
+        self._bot = bot
+        self._services = bot.services
 
     @app_commands.command()
     @app_commands.guild_only()
@@ -62,11 +63,34 @@ class Pause(commands.Cog):
         await settings.reset(PAUSED, guild_id=guild_id, user_id=interaction.user.id)
         await reply(interaction, f"▶️ This server goes on. {waiting}")
 
-    def _waiting(self, guild_id: int) -> str:
-        count = sum(
-            job.state is JobState.QUEUED and job.submission.requester.guild_id == guild_id
+    @commands.Cog.listener()
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Let nothing wait for a server that the bot has left."""
+        await self._give_up(guild.id)
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Do the same for servers that it had to leave while it was away."""
+        for guild_id in self._services.server_settings.servers_with(PAUSED):
+            if self._bot.get_guild(guild_id) is None:
+                await self._give_up(guild_id)
+
+    async def _give_up(self, guild_id: int) -> None:
+        settings, me = self._services.server_settings, self._bot.user
+        for job in self._waiting_in(guild_id):
+            await self._services.engine.cancel(job.id)
+        if settings.get(PAUSED, guild_id) and me is not None:
+            await settings.reset(PAUSED, guild_id=guild_id, user_id=me.id)
+
+    def _waiting_in(self, guild_id: int) -> list[Job]:
+        return [
+            job
             for job in self._services.engine.jobs()
-        )
+            if job.state is JobState.QUEUED and job.submission.requester.guild_id == guild_id
+        ]
+
+    def _waiting(self, guild_id: int) -> str:
+        count = len(self._waiting_in(guild_id))
         if not count:
             return "Nothing waits."
         return (
@@ -78,4 +102,4 @@ class Pause(commands.Cog):
 
 async def setup(bot: Sextant) -> None:
     """Add the cog."""
-    await bot.add_cog(Pause(bot.services))
+    await bot.add_cog(Pause(bot))

@@ -108,6 +108,10 @@ class ServerSettings:
         """Return the value in force. For a thread, pass the channel that it belongs to."""
         return self._in_force(self.registry[key], guild_id, channel_id).value
 
+    def servers_with(self, key: str) -> list[int]:
+        """Return the servers that have set something for themselves."""
+        return [server for server, channel, each in self._values if each == key and not channel]
+
     def overview(self, guild_id: int, channel_id: int = 0) -> list[SettingInForce]:
         """Return every setting with the value that counts in a channel, or in the server."""
         return [self._in_force(setting, guild_id, channel_id) for setting in self.registry.values()]

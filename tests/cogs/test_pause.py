@@ -104,6 +104,33 @@ async def test_the_setting_is_the_pause_and_is_recorded(world: World) -> None:
     assert "`queue.paused` from **on** to **not set**" in history
 
 
+@pytest.mark.parametrize("away", [False, True])
+async def test_nothing_waits_for_a_server_that_the_bot_has_left(
+    world: World, *, away: bool
+) -> None:
+    """Nor for one that it had to leave while it was away."""
+    other = world.env.create_guild("Elsewhere")
+    there, guest = other.create_text_channel("general"), other.add_member(world.user)
+    settings = world.services.server_settings
+    for guild in (world.guild, other):
+        await settings.set("queue.paused", "on", guild_id=guild.id, user_id=1)
+    await ask(world, "stays")
+    gone = [await ask(world, f"waits {number}", guest, there) for number in range(2)]
+    assert len(world.services.engine.jobs()) == 3
+    if away:
+        await world.run.close()
+    world.env.backend.remove_guild(other.id)
+    if away:
+        await world.env.restart_bot(await world.run.open())
+    await world.env.settle()
+    [left] = world.services.engine.jobs()
+    assert left.submission.requester.guild_id == world.guild.id
+    rows = await world.services.jobs.of_member(world.member.id)
+    assert [row.state for row in rows] == ["queued", *["cancelled"] * len(gone)]
+    settings = world.services.server_settings
+    assert settings.servers_with("queue.paused") == [world.guild.id]
+
+
 @pytest.mark.parametrize("command", ["pause", "resume"])
 async def test_who_does_not_manage_this_server_cannot(world: World, command: str) -> None:
     """Not even a moderator of another one, whom Discord lets through."""
