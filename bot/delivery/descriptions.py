@@ -6,6 +6,7 @@ This module owns the shape of captions, answers and texts that were read. It is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bot.delivery.gallery import shown_file, verdict
@@ -27,6 +28,7 @@ from models.contracts import PictureText, VisionRequest, VisionResult
 CAPTION = "caption"
 """Name of the step after a text that was read: a caption, where there is not much text."""
 
+_SEEN, _READ_OUT = "👁️", "📄"
 _INLINE_CHARS = 1500
 _MUCH_TEXT_CHARS = 80
 _MUCH_TEXT_LINES = 3
@@ -68,6 +70,11 @@ def described(job: Job, outcome: Outcome, result: VisionResult) -> list[Part]:
     return [AnchorEdit(content, files, buttons)]
 
 
+def is_description(content: str) -> bool:
+    """Return whether a message of the bot's has the form of an answer about pictures."""
+    return re.match(rf"(> .*\n)?({_SEEN}|{_READ_OUT})", content) is not None
+
+
 def is_mostly_text(result: VisionResult) -> bool:
     """Return whether what was read in a picture is what the picture is about."""
     answer = result.answers[0]
@@ -107,7 +114,7 @@ def _quoted(text: str) -> str:
 
 def _body(request: VisionRequest, texts: Sequence[str]) -> str:
     head = f"> {one_line(request.question, 200)}\n" if request.task == "question" else ""
-    emoji = "📄" if request.task == "ocr" else "👁️"
+    emoji = _READ_OUT if request.task == "ocr" else _SEEN
     if len(texts) == 1:
         line = "\n" if texts[0].startswith(("> ", "```")) else " "
         return f"{head}{emoji}{line}{texts[0]}"
@@ -131,9 +138,12 @@ def _whole(request: VisionRequest, result: VisionResult, verdicts: Sequence[str]
 
 
 def _ask(job: Job, *, shows_files: bool) -> tuple[Button, ...]:
-    """Return the button that asks more, which also marks the answer as one about pictures."""
-    recipe = job.submission.presentation.get("recipe")
+    """Return the button that asks more, where a model of the place can answer."""
+    presentation = job.submission.presentation
+    recipe, offers = presentation.get("recipe"), presentation.get("offers")
     if not isinstance(recipe, str) or not recipe or not (shows_files or can_repeat(job)):
+        return ()
+    if not isinstance(offers, list) or "ask" not in offers:
         return ()
     user_id = job.submission.requester.user_id
     return (Button(ids.picture_id("ask", user_id, recipe), "Ask about it", emoji="❓"),)

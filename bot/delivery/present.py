@@ -16,7 +16,7 @@ so that the parts can be committed in the transaction that ends the job. Keys of
 - ``kept_prompt``: whether moderators can read what was asked, which the answer then says
 - ``negative``: what a member does not want to see, without what a style added
 - ``style``: name of the preset that a prompt was written in
-- ``offers``: what else can be done with pictures here: describe, animate
+- ``offers``: what else can be done with pictures here: describe, animate, ask
 - ``unsafe``, ``unsafe_from``: what becomes of explicit pictures (block, spoiler, allow), and from
   which score on
 - ``then``: what follows the job, see ``bot.services.next_steps``; before a ``caption`` the text

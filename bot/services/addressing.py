@@ -10,11 +10,12 @@ import re
 
 import discord
 
+from bot.delivery.descriptions import is_description
 from bot.delivery.intake import settings_channel
 from bot.services.memory import Memory
 from bot.services.server_settings import ServerSettings
 from bot.services.texts import is_blank
-from bot.views.ids import PICTURE_TEMPLATE
+from bot.views.ids import AGAIN_TEMPLATE, PICTURE_TEMPLATE
 
 
 def from_person(message: discord.Message) -> bool:
@@ -29,14 +30,21 @@ def replied_to(message: discord.Message) -> discord.Message | None:
 
 
 def asked_about(message: discord.Message, me: discord.ClientUser) -> str:
-    """Return the recipe of the description that a message asks more about, "" if it does not."""
+    """Return the recipe of the description that a message asks more about, "" if it does not.
+
+    A description without a button for it counts as well: its model can say why it has none.
+    """
     earlier = replied_to(message)
     if earlier is None or earlier.author.id != me.id or is_blank(message.content):
         return ""
     for row in earlier.components:
         for item in row.children if isinstance(row, discord.ActionRow) else ():
-            match = re.fullmatch(PICTURE_TEMPLATE, getattr(item, "custom_id", None) or "")
+            custom_id = getattr(item, "custom_id", None) or ""
+            match = re.fullmatch(PICTURE_TEMPLATE, custom_id)
             if match and match["action"] == "ask":
+                return match["recipe"]
+            match = re.fullmatch(AGAIN_TEMPLATE, custom_id)
+            if match and is_description(earlier.content):
                 return match["recipe"]
     return ""
 

@@ -23,6 +23,15 @@ FIRST_FRAME = "first_frame"
 """Capability of a model whose clips may begin with a picture."""
 
 _Judged = ImageRequest | VisionRequest | VideoRequest
+_OFFERS = {
+    Modality.IMAGE: (
+        ("describe", Modality.VISION, "caption"),
+        ("animate", Modality.VIDEO, FIRST_FRAME),
+    ),
+    Modality.VISION: (("ask", Modality.VISION, "question"),),
+}
+"""By what was done: what can be done next, if a model of this kind is able to."""
+
 _PICTURES = frozenset({Modality.IMAGE, Modality.VISION, Modality.VIDEO, Modality.UPSCALING})
 
 
@@ -53,7 +62,7 @@ class HouseRules:
             "unsafe": rule,
             "unsafe_from": settings.get("safety.threshold", *place),
         }
-        return rules | {"offers": self._offers(place)} if modality is Modality.IMAGE else rules
+        return rules | {"offers": self._offers(modality, place)}
 
     def bound(self, request: Request, presentation: Mapping[str, object]) -> Request:
         """Return a request that keeps to the rules of its place: what they block reaches no model.
@@ -68,10 +77,9 @@ class HouseRules:
         limit = from_score if blocks and isinstance(from_score, float | int) else None
         return replace(request, blocked_from=limit)
 
-    def _offers(self, place: tuple[int, int]) -> list[str]:
-        offers = []
-        if self.admission.is_able(Modality.VISION, *place, "caption"):
-            offers.append("describe")
-        if self.admission.is_able(Modality.VIDEO, *place, FIRST_FRAME):
-            offers.append("animate")
-        return offers
+    def _offers(self, modality: Modality, place: tuple[int, int]) -> list[str]:
+        return [
+            offer
+            for offer, able_one, able in _OFFERS.get(modality, ())
+            if self.admission.is_able(able_one, *place, able)
+        ]

@@ -351,3 +351,27 @@ class TestTalkative:
         await world.env.advance_time(6)
         [stopped] = world.messages()
         assert stopped.content == "⏹️ Stopped."
+
+
+class TestNobodyAnswers:
+    """No model of this place answers questions about pictures."""
+
+    @pytest.fixture
+    def catalog(self) -> Catalog:
+        return fake_catalog(
+            fake_model("fake-text"),
+            fake_model("captions", "vision", capabilities={"caption"}),
+            fake_model("reader", "vision", capabilities={"ocr"}),
+        )
+
+    @pytest.mark.parametrize("task", ["caption", "ocr"])
+    async def test_nobody_is_told_to_ask_and_who_does_is_told_why_not(
+        self, world: World, task: str
+    ) -> None:
+        await describe(world, picture("red", says=PAGE), task=task)
+        [described] = world.messages()
+        assert labels(described) == ["Again", "Delete"]
+        await world.member.send(world.channel, "Which colour?", reply_to=described)
+        answer = world.messages()[-1].content
+        assert "answer questions about pictures" in answer
+        assert [message.author.bot for message in world.messages()] == [True, False, True]

@@ -165,7 +165,10 @@ _FIELDS = ("question", "layout", "languages", "copies")
 
 def looking(task: str = "caption", **options: object) -> Job:
     fields = {key: options.pop(key) for key in _FIELDS if key in options}
-    return job(VisionRequest((PNG,), task, **fields), **{"recipe": RECIPE_ID, **SAFE, **options})  # type: ignore[arg-type]
+    return job(
+        VisionRequest((PNG,), task, **fields),
+        **{"recipe": RECIPE_ID, "offers": ["ask"], **SAFE, **options},
+    )  # type: ignore[arg-type]
 
 
 def said(*texts: str, score: float | None = None, copies: bool = False) -> VisionResult:
@@ -187,6 +190,11 @@ def test_a_picture_that_cannot_be_fetched_again_has_no_more_questions() -> None:
         "Again",
         "Ask about it",
     ]
+
+
+def test_where_no_model_answers_questions_none_are_asked_for() -> None:
+    part = only(looking(pictures=[[1, 2, 3]], offers=[]), said("A red door."))
+    assert labels(part) == ["Again", "Delete"]
 
 
 def test_no_answer_is_said_to_be_none() -> None:
