@@ -36,10 +36,10 @@ from bot.delivery.outbox import Outbox
 from bot.delivery.present import present, present_unreadable
 from bot.delivery.sender import Sender
 from bot.delivery.throttle import EditThrottle
+from bot.engine.cluster import chosen_workers
 from bot.engine.engine import Engine
 from bot.engine.inline import SomeWorkers
 from bot.engine.job import Job, Outcome
-from bot.engine.local import LocalWorkers
 from bot.engine.meter import SILENT, Meter
 from bot.engine.port import WorkerPort, Workers
 from bot.engine.spool import Spool
@@ -259,7 +259,7 @@ def _workers(ground: _Ground) -> Workers:
     settings, start_worker = ground.settings, ground.instead.start_worker
     if start_worker is not None:
         return SomeWorkers(settings.engine, start_worker)
-    return LocalWorkers(settings.engine, ground.spool.folder, log_format=settings.log.format)
+    return chosen_workers(settings, ground.spool.folder)
 
 
 def _services(ground: _Ground, engine: Engine, live: LiveViews) -> Services:

@@ -41,7 +41,7 @@ class EngineSettings(_Group):
     """How jobs run.
 
     Attributes:
-        backend: Where workers live.
+        backend: Where workers live: on this machine, or in the Ray cluster of ``RaySettings``.
         lanes: Worker processes on the CPU; models of different lanes run side by side.
         memory_mb: Budget of all loaded models together, in MiB; 0 takes half of the machine's.
         worker_memory_mb: A worker above this is killed, in MiB; 0 takes the budget.
@@ -59,7 +59,7 @@ class EngineSettings(_Group):
         batch_rows: Jobs that a model of text on the CPU answers at once, where its backend can.
     """
 
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "ray"] = "local"
     lanes: Annotated[int, Field(ge=1, le=64)] = 1
     memory_mb: Annotated[int, Field(ge=0)] = 0
     worker_memory_mb: Annotated[int, Field(ge=0)] = 0
@@ -82,14 +82,16 @@ class RaySettings(_Group):
     """Workers in a Ray cluster, where ``engine.backend`` says so.
 
     Attributes:
-        address: Of the cluster; ``auto`` finds the one of this machine.
+        address: ``host:port`` of its head; ``auto`` finds the cluster that this machine is in.
         lanes: Workers in the cluster.
         gpus, cpus, resources: What each of them reserves there.
-        memory_mb: Budget of the models of each worker, in MiB; 0 takes half of its node's memory.
-        start_s: How long a worker may wait for room in the cluster, in seconds.
+        memory_mb: Budget of the models of each worker, in MiB; 0 asks the machines, and takes 90 %
+            of a GPU, or half of the memory where workers have none.
+        start_s: How long a worker may wait for room in the cluster, in seconds; less than
+            ``engine.load_deadline_s``.
     """
 
-    address: str = "auto"
+    address: Annotated[str, Field(pattern=r"^(auto|[^/\s]+:\d+)$")] = "auto"
     lanes: Annotated[int, Field(ge=1, le=256)] = 1
     gpus: Annotated[float, Field(ge=0)] = 1.0
     cpus: Annotated[float, Field(ge=0)] = 1.0

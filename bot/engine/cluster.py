@@ -14,10 +14,19 @@ from pathlib import Path
 
 from bot.engine.crossing import Status
 from bot.engine.local import INSTALLED_BACKENDS, LocalPort, LocalWorkers
-from bot.engine.port import LaneKind, LanePlan, WorkerGone
-from bot.settings import EngineSettings, RaySettings
+from bot.engine.port import LaneKind, LanePlan, WorkerGone, Workers
+from bot.settings import EngineSettings, RaySettings, Settings
 
 _BRIDGE = (sys.executable, "-m", "bot.engine.ray_bridge")
+
+
+def chosen_workers(settings: Settings, spool: Path) -> Workers:
+    """Return the workers that the owner wants: of this machine, or in the cluster."""
+    if settings.engine.backend == "local":
+        return LocalWorkers(settings.engine, spool, log_format=settings.log.format)
+    return RayWorkers(
+        settings.engine, settings.ray, spool, settings.models_dir, log_format=settings.log.format
+    )
 
 
 class RayPort(LocalPort):

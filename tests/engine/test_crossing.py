@@ -12,10 +12,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bot.engine import protocol
-from bot.engine.cluster import RayPort
+from bot.engine.cluster import RayPort, chosen_workers
 from bot.engine.crossing import Calls, Ended, Status, ends, made_in, refusal, runs_in
+from bot.engine.local import LocalPort
 from bot.engine.port import Vitals
 from bot.engine.protocol import (
     Cancel,
@@ -33,6 +35,7 @@ from bot.engine.ray_actor import own_spool, settled
 from bot.engine.ray_bridge import Bridge
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker
+from bot.settings import EngineSettings, RaySettings, Settings
 from models.catalog import PathSource
 from models.contracts import ImageRequest, Preview, SpeechRequest, TextDelta
 from models.errors import DiskFull, ModelNotInstalled
@@ -298,6 +301,25 @@ def test_only_a_worker_that_died_has_to_do_with_its_jobs(status, innocent):
     gone = RayPort((), threads=1)._gone(status)
     assert gone.innocent is innocent
     assert gone.reason
+
+
+def test_lanes_are_in_the_cluster_where_the_owner_says_so(tmp_path):
+    engine = EngineSettings(backend="ray", lanes=5)
+    settings = Settings(data_dir=tmp_path, engine=engine, ray=RaySettings(lanes=2, memory_mb=9000))
+    workers = chosen_workers(settings, settings.spool_dir)
+    lanes = {lane.name: (lane.kind, type(workers.port(lane))) for lane in workers.lanes()}
+    assert lanes == {
+        "ray/0": ("gpu", RayPort),
+        "ray/1": ("gpu", RayPort),
+        "net/0": ("net", LocalPort),  # keys of servers stay with the bot
+    }
+    assert workers.budgets() == {"ray/0": 9000, "ray/1": 9000}
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265"])
+def test_an_address_that_no_bridge_can_use_is_refused(address):
+    with pytest.raises(ValidationError):
+        RaySettings(address=address)
 
 
 def test_weights_are_looked_for_on_the_machine_that_computes(tmp_path):
