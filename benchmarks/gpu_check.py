@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot.doctor import propose, read_hardware
+from bot.doctor import propose
+from bot.hardware import read_hardware
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
 from bot.engine.worker import JobControl, installed_backend

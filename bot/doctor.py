@@ -1,7 +1,7 @@
 """What is missing before the bot can serve, and how to mend it.
 
 This module owns the checks of ``python -m bot doctor``. It changes nothing, loads no model and
-never imports torch: hardware is asked of the operating system and of ``nvidia-smi``.
+never imports torch or Ray: hardware is asked of the operating system and of ``nvidia-smi``.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import asyncio
 import ipaddress
 import os
 import shutil
-import subprocess
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psutil
-
+from bot.hardware import Hardware, read_hardware
 from bot.invite import PERMISSIONS, invite_url
 from bot.settings import CONFIG_FOLDER, Settings, WebSettings
 from bot.web.visit import AnotherProgram, troubles
@@ -29,10 +29,9 @@ from models.hub import gated
 from models.weights import WeightStore, room_mb
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import discord
 
+_ANSWER_S: Final = 3.0
 _SPARE_DISK_MB: Final = 1000
 """Room for the database, the spool and converted weights beside what has yet to be fetched."""
 
@@ -77,15 +76,6 @@ class Check:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """What the machine has: ``memory_mb`` in all, ``gpus`` by name with their memory in MB."""
-
-    cores: int
-    memory_mb: int
-    gpus: tuple[tuple[str, int], ...]
-
-
 def main(settings: Settings, *, offline: bool = False) -> int:
     """Print every check and return 0 when nothing blocks."""
     checks = []
@@ -112,6 +102,7 @@ def _checks(settings: Settings, *, offline: bool) -> Iterator[Check]:
     missing_mb = sum(room_mb(spec) for spec in needed if not store.is_installed(spec))
     yield from check_disk(settings, missing_mb)
     yield check_database(settings)
+    yield from check_cluster(settings)
     yield from check_page(settings.web)
     yield from check_discord(settings, offline=offline)
 
@@ -140,29 +131,6 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # a package above it is missing
         return False
-
-
-def read_hardware() -> Hardware:
-    """Ask the operating system, and nvidia-smi where there is one."""
-    cores = len(os.sched_getaffinity(0))
-    return Hardware(cores, psutil.virtual_memory().total // 1_000_000, tuple(_gpus()))
-
-
-def _gpus() -> Iterator[tuple[str, int]]:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(  # noqa: S603
-            query, capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return
-    for line in answer.splitlines():
-        name, _, memory_mib = line.rpartition(",")
-        if memory_mib.strip().isdigit():
-            yield name.strip(), int(memory_mib) * 1024 * 1024 // 1_000_000
 
 
 def propose(hardware: Hardware, profiles: Mapping[str, Profile]) -> str:
@@ -273,6 +241,35 @@ def check_database(settings: Settings) -> Check:
     if found == newest_revision():
         return Check(Level.OK, "database", f"schema {found}")
     return Check(Level.WARN, "database", f"schema {found}", "python -m bot db upgrade")
+
+
+def check_cluster(settings: Settings) -> Iterator[Check]:
+    """Ray is here and its head answers, where workers are to be in a cluster."""
+    if settings.engine.backend != "ray":
+        return
+    if not _is_there("ray"):
+        yield Check(Level.FAIL, "cluster", "Ray is missing", "pip install -e '.[cluster]'")
+        return
+    address = settings.ray.address if settings.ray.address != "auto" else _own_cluster()
+    if not address:
+        remedy = "ray start --address=<its head>:6379 --num-cpus=0 --num-gpus=0"
+        yield Check(Level.FAIL, "cluster", "this machine is in no Ray cluster", remedy)
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        remedy = "Start Ray there, or look at SEXTANT_RAY__ADDRESS. See docs/cluster.md."
+        yield Check(Level.FAIL, "cluster", f"{address} does not answer: {error}", remedy)
+    else:
+        finding = f"Ray {version('ray')}; a head answers at {address}"
+        yield Check(Level.OK, "cluster", finding)
+
+
+def _own_cluster() -> str:
+    """Return the address that ``ray start`` wrote down on this machine, empty where it did not."""
+    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"  # noqa: S108
+    return file.read_text("ascii").strip() if file.is_file() else ""
 
 
 def check_page(settings: WebSettings) -> Iterator[Check]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bot import doctor
-from bot.doctor import Hardware, Level
-from bot.settings import CONFIG_FOLDER, Settings, WebSettings
+from bot.doctor import Level
+from bot.hardware import Hardware, read_hardware
+from bot.settings import CONFIG_FOLDER, EngineSettings, RaySettings, Settings, WebSettings
 from models.catalog import BACKEND_GROUP, Catalog
 from models.weights import WeightStore
 
@@ -62,7 +63,7 @@ def test_gpus_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     tool.write_text("#!/bin/sh\necho 'NVIDIA RTX 4060, 8188'\necho 'broken'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert doctor.read_hardware().gpus == (("NVIDIA RTX 4060", 8585),)
+    assert read_hardware().gpus == (("NVIDIA RTX 4060", 8585),)
 
 
 def test_a_driver_that_fails_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,7 @@ def test_a_driver_that_fails_is_no_gpu(tmp_path: Path, monkeypatch: pytest.Monke
     tool.write_text("#!/bin/sh\nexit 9\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert doctor.read_hardware().gpus == ()
+    assert read_hardware().gpus == ()
 
 
 def test_missing_models_block_and_name_their_remedy(catalog: Catalog, tmp_path: Path) -> None:
@@ -195,6 +196,42 @@ def test_the_database_is_looked_at(settings: Settings) -> None:
     assert check.remedy == "python -m bot db upgrade"
 
 
+def in_a_cluster(settings: Settings, address: str = "auto") -> Settings:
+    engine, ray = EngineSettings(backend="ray"), RaySettings(address=address)
+    return settings.model_copy(update={"engine": engine, "ray": ray})
+
+
+def test_a_cluster_is_looked_at_where_workers_are_in_one(settings: Settings) -> None:
+    assert not list(doctor.check_cluster(settings))
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        [check] = doctor.check_cluster(in_a_cluster(settings, address))
+        assert (check.level, address in check.finding) == (Level.OK, True)
+    [check] = doctor.check_cluster(in_a_cluster(settings, address))
+    assert (check.level, f"{address} does not answer" in check.finding) == (Level.FAIL, True)
+
+
+def test_a_machine_in_no_cluster_is_told_how_to_join(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    [check] = doctor.check_cluster(in_a_cluster(settings))
+    assert (check.level, check.remedy.split()[:2]) == (Level.FAIL, ["ray", "start"])
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{head.getsockname()[1]}")
+        [check] = doctor.check_cluster(in_a_cluster(settings))
+    assert check.level is Level.OK
+
+
+def test_a_cluster_without_ray_is_pointed_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    [check] = doctor.check_cluster(in_a_cluster(settings))
+    assert (check.level, check.remedy) == (Level.FAIL, "pip install -e '.[cluster]'")
+
+
 def test_no_page_is_no_fault() -> None:
     [check] = doctor.check_page(WebSettings())
     assert (check.level, check.remedy) == (Level.OK, "")
@@ -243,7 +280,7 @@ def test_a_missing_token_blocks_and_says_where_to_get_one(
 def test_the_doctor_imports_no_heavy_library(tmp_path: Path) -> None:
     script = (
         "import sys; from bot.__main__ import main; main(['doctor'])\n"
-        "heavy = {'torch', 'transformers', 'TTS', 'faster_whisper', 'onnxruntime'}\n"
+        "heavy = {'torch', 'ray', 'transformers', 'TTS', 'faster_whisper', 'onnxruntime'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     environment = {"SEXTANT_DATA_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
