@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bot.doctor import propose
-from bot.hardware import read_hardware
 from bot.engine.spool import Spool
 from bot.engine.stepper import as_stepper
 from bot.engine.worker import JobControl, installed_backend
+from bot.hardware import read_hardware
 from bot.settings import CONFIG_FOLDER, read_settings
 from models.catalog import Catalog, EndpointSource, ModelSpec
 from models.contracts import (
