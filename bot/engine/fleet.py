@@ -105,11 +105,6 @@ class Fleet:
                 await self._unload(placement.evictions or (), keep=placement.lane)
                 await self._bring(lane, spec)
                 job.load_s = time.time() - began
-                self._durations.loaded(spec.id, job.load_s)
-                self._meter.loaded(job, job.load_s, ok=True)
-            except BaseException:
-                self._meter.loaded(job, time.time() - began, ok=False)
-                raise
             finally:
                 lane.state.changing = False
                 self._changed()
@@ -159,16 +154,20 @@ class Fleet:
 
     async def _bring(self, lane: Lane, spec: ModelSpec) -> None:
         """Load a model whose room is reserved, which is free again if that fails."""
+        began = time.time()
         try:
             location = self._weights.locate(spec)
             command = Load(placed(spec, self._weights, self._tools), location)
             loaded = await lane.load(command, self._settings.load_deadline_s)
         except BaseException as error:
+            self._meter.loaded(spec, time.time() - began, ok=False)
             lane.state.residents.pop(spec.id, None)
             if isinstance(error, WorkerLost) and error.innocent and not error.started:
                 self._rest(lane.state)
             raise
         self._misses.pop(lane.state.name, None)
+        self._meter.loaded(spec, time.time() - began, ok=True)
+        self._durations.loaded(spec.id, time.time() - began)
         resident = lane.state.residents[spec.id]
         resident.slots, resident.joins = loaded.slots, loaded.joins
         resident.exact = loaded.exact

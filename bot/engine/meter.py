@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bot.engine.job import Job, Outcome
+from models.catalog import ModelSpec
 
 
 class Meter(Protocol):
@@ -20,8 +21,8 @@ class Meter(Protocol):
     def started(self, job: Job) -> None:
         """A lane took a job; ``attempt`` says for which time."""
 
-    def loaded(self, job: Job, seconds: float, *, ok: bool) -> None:
-        """The model of a job was loaded for it, or was not."""
+    def loaded(self, spec: ModelSpec, seconds: float, *, ok: bool) -> None:
+        """A model was loaded in so many seconds, or was not."""
 
     def first_event(self, job: Job, seconds: float) -> None:
         """A job that runs was heard of for the first time, so long after it began."""
@@ -55,7 +56,7 @@ class _Silent:
 
     def started(self, job: Job) -> None: ...
 
-    def loaded(self, job: Job, seconds: float, *, ok: bool) -> None: ...
+    def loaded(self, spec: ModelSpec, seconds: float, *, ok: bool) -> None: ...
 
     def first_event(self, job: Job, seconds: float) -> None: ...
 

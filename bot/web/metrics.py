@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from bot.engine.job import Job, JobState, Outcome
 from bot.web.health import Check, Losses, Watched
 from bot.web.lag import LoopLag
+from models.catalog import ModelSpec
 from models.contracts import Modality
 from models.errors import JobCancelled
 
@@ -100,18 +101,18 @@ class PrometheusMeter:
 
     def started(self, job: Job) -> None:
         if job.attempt == 1 and job.started_at is not None:
-            self._stage("queued", job, job.started_at - job.created_at)
+            self._stage("queued", job.modality, job.started_at - job.created_at)
 
-    def loaded(self, job: Job, seconds: float, *, ok: bool) -> None:
-        self._loads.labels(job.submission.model_id, "ok" if ok else "failed").inc()
+    def loaded(self, spec: ModelSpec, seconds: float, *, ok: bool) -> None:
+        self._loads.labels(spec.id, "ok" if ok else "failed").inc()
         if ok:
-            self._stage("load", job, seconds)
+            self._stage("load", spec.modality, seconds)
 
     def first_event(self, job: Job, seconds: float) -> None:
-        self._stage("first_event", job, seconds)
+        self._stage("first_event", job.modality, seconds)
 
     def ran(self, job: Job, seconds: float) -> None:
-        self._stage("run", job, seconds)
+        self._stage("run", job.modality, seconds)
         self.losses.done(job.lane)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
@@ -138,8 +139,8 @@ class PrometheusMeter:
     def undelivered(self, *, given_up: bool) -> None:
         self._undelivered.labels("given_up" if given_up else "put_off").inc()
 
-    def _stage(self, stage: str, job: Job, seconds: float) -> None:
-        self._stages.labels(stage, job.modality.value).observe(max(0.0, seconds))
+    def _stage(self, stage: str, modality: Modality, seconds: float) -> None:
+        self._stages.labels(stage, modality.value).observe(max(0.0, seconds))
 
 
 class Now:
