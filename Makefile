@@ -77,10 +77,24 @@ train: $(VENV)/.models           ## make the embedded models from nothing but co
 # llama.cpp's kernels for AMX crash in virtual machines (github.com/ggml-org/llama.cpp/issues/20824).
 NO_AMX = $(if $(shell grep -s amx_tile /proc/cpuinfo),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 
-bench-peers:                    ## what 'make bench' compares with, in an environment of its own
-	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+PEERS    = $(VENV)-peers
+LLAMA    = $(PEERS)/llama
+# The server alone, without its page: that would be fetched.
+SERVER   = -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
+           -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+
+bench-peers: $(PEERS)/bin/llama-server  ## what 'make bench' compares with, in an environment of its own; 15 minutes, once
+
+$(PEERS)/bin/llama-server: benchmarks/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	CMAKE_ARGS='-DCMAKE_C_FLAGS="$(NO_AMX)" -DCMAKE_CXX_FLAGS="$(NO_AMX)"' \
-	  $(VENV)-peers/bin/python -m pip install --no-cache-dir -r benchmarks/peers.txt
+	  $(PEERS)/bin/python -m pip install --no-cache-dir -r benchmarks/peers.txt
+	rm -rf $(LLAMA) && mkdir -p $(LLAMA)
+	$(PEERS)/bin/python -m pip download --no-cache-dir --no-deps --no-binary llama-cpp-python -d $(LLAMA) -r benchmarks/peers.txt
+	tar -xzf $(LLAMA)/llama_cpp_python-*.tar.gz -C $(LLAMA) --strip-components 1
+	$(PEERS)/bin/cmake -S $(LLAMA)/vendor/llama.cpp -B $(LLAMA)/build $(SERVER) -DCMAKE_C_FLAGS="$(NO_AMX)" -DCMAKE_CXX_FLAGS="$(NO_AMX)"
+	$(PEERS)/bin/cmake --build $(LLAMA)/build --target llama-server --parallel $(shell nproc)
+	cp $(LLAMA)/build/bin/llama-server $@ && rm -rf $(LLAMA)
 
 migrate: $(VENV)/.test          ## write the migration for changed tables: make migrate m="add a column"
 	$(SCHEMA) $(BIN)/alembic revision --autogenerate -m "$(m)"
