@@ -17,7 +17,7 @@ from models.weights import WeightStore
 from tests.cogs.test_real_pictures import RealStage
 from tests.conftest import Run, World
 from tests.fakes import FakeWeights
-from tests.models.image.test_pictures import layered, png_of_size, saved
+from tests.models.image.picture_files import layered, png_of_size, saved
 from training.claims import claims_of, same_relation, truth_of
 from training.drawing import draw
 from training.scenes import Split, scene_of

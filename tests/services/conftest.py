@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bot.db.session import Database
+from tests.services.limits_bench import Bench
 
 
 @pytest.fixture
@@ -12,3 +13,10 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.open()
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def bench(database: Database) -> Bench:
+    bench = Bench(database)
+    await bench.allowances.load()
+    return bench

@@ -1,137 +1,25 @@
-"""What members, channels and servers may have: counted, held back, given back, free again."""
+"""What members, channels and servers may have at once, in an hour and in a day, and by role."""
 
 from __future__ import annotations
 
 import asyncio
-import calendar
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
 
-from bot.db.allowances import AllowanceRepository, CountEnd, count_start
-from bot.db.jobs import JobRepository
-from bot.db.journal import JobJournal
 from bot.db.session import Database
-from bot.db.settings import SettingRepository
-from bot.engine.job import Job, JobState, Outcome, Requester, new_job_id
-from bot.services.allowances import Allowances
-from bot.services.role_limits import RoleLimits
-from bot.services.server_settings import ServerSettings
-from bot.services.setting_registry import settings_under
-from bot.settings import HostedSettings, LimitSettings
-from models.contracts import TextResult, Usage
-from models.errors import BackendError, DeadlineExceeded, JobCancelled, LimitReached
-from tests.fakes import fake_catalog, fake_model, submission
-
-SERVER = {"kind": "endpoint", "url": "https://example.org/v1", "model": "m"}
-CATALOG = fake_catalog(fake_model(), fake_model("hosted", source=SERVER))
-DONE = Outcome(JobState.DONE, TextResult("fine", Usage(1, "tokens")))
-FAILED = Outcome(JobState.FAILED, error=BackendError())
-EXPIRED = Outcome(JobState.EXPIRED, error=DeadlineExceeded())
-CANCELLED = Outcome(JobState.CANCELLED, error=JobCancelled())
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
-ADA = Requester(1, 10, 100)
-GRACE = Requester(2, 10, 100)
-
-
-class Live:
-    """An engine that has the jobs that a test put there, and expects each to take a while."""
-
-    def __init__(self) -> None:
-        self.live: list[Job] = []
-        self.run_s: float | None = None
-
-    def jobs(self) -> Sequence[Job]:
-        return self.live
-
-    def expected_s(self, job: Job) -> float | None:
-        return self.run_s
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now: float = calendar.timegm((2026, 11, 24, 10, 0, 30))
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Bench:
-    """The allowances of a server with their database, and what an engine and an intake do."""
-
-    def __init__(self, database: Database, limits: LimitSettings | None = None) -> None:
-        self.database = database
-        self.clock, self.engine = Clock(), Live()
-        self.journal = JobJournal(database, at_start=[count_start], at_end=[CountEnd(CATALOG)])
-        registry = settings_under(HostedSettings(), limits or LimitSettings())
-        repository = SettingRepository(database)
-        self.settings = ServerSettings(repository, CATALOG, registry)
-        self.roles = RoleLimits(repository)
-        self.allowances = Allowances(
-            repository=AllowanceRepository(database),
-            engine=cast("Any", self.engine),
-            server_settings=self.settings,
-            role_limits=self.roles,
-            catalog=CATALOG,
-            clock=self.clock,
-        )
-
-    async def configure(self, key: str, value: int, guild: int = 10, channel: int = 0) -> None:
-        await self.settings.set(
-            f"limits.{key}", str(value), guild_id=guild, channel_id=channel, user_id=9
-        )
-
-    async def take(self, who: Requester = ADA, model: str = "fake-text", key: str = "") -> Job:
-        """Have a job submitted that is let in."""
-        self.allowances.check(who)
-        with self.allowances.entering(who):
-            asked = submission("x", model, key=key)
-            asked = replace(asked, requester=replace(who, roles=()))
-            job = Job(new_job_id(), asked, created_at=self.clock())
-            written = await self.journal.create(job)
-            if written is job:
-                self.engine.live.append(job)
-                self.allowances.started(job)
-        return written
-
-    async def end(self, job: Job, outcome: Outcome = DONE, *, device_s: float = 0.0) -> None:
-        job.state, job.finished_at, job.device_s = outcome.state, self.clock(), device_s
-        await self.journal.finished(job, outcome, [])
-        self.engine.live.remove(job)
-        await self.allowances.ended(job, outcome)
-
-    async def run(self, count: int = 1, who: Requester = ADA, device_s: float = 0.0) -> None:
-        """Have jobs submitted that end at once."""
-        for _ in range(count):
-            await self.end(await self.take(who), device_s=device_s)
-
-    def refusal(self, who: Requester = ADA) -> str:
-        """Return the sentence, "" where one more job is let in."""
-        try:
-            self.allowances.check(who)
-        except LimitReached as error:
-            return error.user_message
-        return ""
-
-    async def restarted(self) -> Bench:
-        """Return another run of the bot on the same data."""
-        after = Bench(self.database)
-        after.clock, after.engine.live = self.clock, await self.journal.unfinished()
-        await after.settings.load()
-        await after.roles.load()
-        await after.allowances.load()
-        after.allowances.resume()
-        return after
-
-
-@pytest.fixture
-async def bench(database: Database) -> Bench:
-    bench = Bench(database)
-    await bench.allowances.load()
-    return bench
-
+from bot.engine.job import JobState, Requester
+from bot.settings import LimitSettings
+from tests.services.limits_bench import (
+    ADA,
+    CANCELLED,
+    EXPIRED,
+    FAILED,
+    GRACE,
+    HOUR,
+    MINUTE,
+    Bench,
+)
 
 # --------------------------------------------------------------------------- jobs at once
 
@@ -374,89 +262,3 @@ async def test_no_role_lifts_the_limits_of_channel_and_server(bench: Bench) -> N
     who = replace(ADA, roles=(71,))
     await bench.run(who=who)
     assert bench.refusal(who).startswith("This server has started 1 of the 1 jobs")
-
-
-# --------------------------------------------------------------------------- restarts and clocks
-
-
-async def test_a_restart_keeps_what_was_used_and_what_is_under_way(bench: Bench) -> None:
-    await bench.configure("jobs_at_once", 2)
-    await bench.configure("jobs_hour", 4)
-    await bench.configure("device_s_day", 100)
-    await bench.run(2, device_s=20)
-    await bench.take()
-    waiting = await bench.take()
-    after = await bench.restarted()
-    assert after.refusal().startswith("You already have 2 jobs under way")
-    [job] = [job for job in after.engine.live if job.id == waiting.id]
-    await after.end(job, device_s=70)
-    assert after.refusal().startswith("You have started 4 of the 4 jobs")
-    await after.configure("jobs_hour", 0)
-    assert after.refusal().startswith("You have used 1 min 50 s of the 1 min 40 s")
-    last = await after.restarted()
-    assert last.refusal() == after.refusal()
-
-
-async def test_a_crash_leaves_nothing_held(bench: Bench) -> None:
-    """What was on its way in is gone with the process; what was a job fails and is given back."""
-    await bench.configure("jobs_at_once", 1)
-    await bench.configure("jobs_hour", 1)
-    await bench.take()
-    entering = bench.allowances.entering(replace(ADA, guild_id=10))
-    entering.__enter__()
-    after = await bench.restarted()
-    await after.end(after.engine.live[0], FAILED)
-    assert after.refusal() == ""
-    assert not after.allowances._under_way
-
-
-async def test_deleting_data_frees_nothing(bench: Bench) -> None:
-    await bench.configure("jobs_hour", 1)
-    await bench.run()
-    await JobRepository(bench.database).delete_member(1)
-    assert (await bench.restarted()).refusal()
-
-
-async def test_the_sums_in_memory_are_those_in_the_database(bench: Bench) -> None:
-    for device_s, outcome in ((3.0, DONE), (4.5, CANCELLED), (9.0, FAILED), (0.0, CANCELLED)):
-        await bench.end(await bench.take(), outcome, device_s=device_s)
-        bench.clock.now += 7 * MINUTE
-    await bench.take(GRACE)
-    stored = await bench.allowances.repository.since(0)
-    assert stored == bench.allowances._used
-
-
-async def test_a_clock_that_is_set_back_or_ahead_locks_nobody_out(bench: Bench) -> None:
-    await bench.configure("jobs_hour", 1)
-    bench.clock.now += 400 * DAY  # it was wrong by a year
-    await bench.run()
-    assert bench.refusal()
-    bench.clock.now -= 400 * DAY
-    assert bench.refusal() == ""
-    await bench.run()
-    bench.clock.now -= 45  # set back by less than a minute: what was counted still is
-    assert bench.refusal()
-    bench.clock.now += 30 * DAY
-    assert bench.refusal() == ""
-
-
-async def test_what_counts_no_more_is_forgotten(bench: Bench) -> None:
-    await bench.run(device_s=5)
-    bench.clock.now += DAY
-    await bench.run(who=GRACE, device_s=5)
-    await bench.allowances.sweep()
-    assert {subject.subject_id for subject in bench.allowances._used} == {0, 1, 2, 100}
-    bench.clock.now += HOUR
-    await bench.allowances.sweep()
-    left = {subject.subject_id for subject in bench.allowances._used}
-    assert left == {0, 2, 100}
-    assert await bench.allowances.repository.since(0) == bench.allowances._used
-
-
-async def test_standings_are_those_of_the_windows_that_limit_somebody(bench: Bench) -> None:
-    assert bench.allowances.standing(ADA) == []
-    await bench.configure("jobs_hour", 5)
-    await bench.configure("channel_device_s_day", 60, channel=100)
-    await bench.run(2, device_s=4)
-    found = [(s.subject.kind, s.name, s.used, s.limit) for s in bench.allowances.standing(ADA)]
-    assert found == [("member", "jobs_hour", 2, 5), ("channel", "device_s_day", 8.0, 60)]
