@@ -13,6 +13,7 @@ word. The same backend runs in a process (``tests.scripted:resolve``) and inline
     !bug            raise ValueError
     !crash          end the worker by SIGKILL
     !hang           never return, whatever is asked
+    !touch /a/file  make an empty file, as a sign for whoever waits for this line
     !eat 300        take so many MiB and keep them for a while
     !leak 300       take so many MiB and never give them back
     !silent         end without a result
@@ -129,6 +130,9 @@ class Script:
         if self._inline:
             raise SystemExit(value)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _do_touch(self, value: str) -> None:
+        Path(value).touch()
 
     def _do_hang(self, value: str) -> Iterator[HandlerEvent]:
         self._sleep(FOREVER_S)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -261,14 +260,15 @@ def test_each_command_has_help() -> None:
         assert ended.value.code == 0
 
 
-def test_commands_start_fast() -> None:
-    root = Path(__file__).parent.parent
-    begun = time.monotonic()
-    subprocess.run(
+def test_commands_import_what_they_need_alone() -> None:
+    """That makes them fast on any machine."""
+    done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bot", "models", "list"],
-        cwd=root,
+        cwd=Path(__file__).parent.parent,
         check=True,
         capture_output=True,
+        text=True,
     )
-    assert time.monotonic() - begun < 5
-    assert Settings.model_fields  # imported without reading anything
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"bot.settings", "models.catalog"} <= imported
+    assert not {"discord", "sqlalchemy", "aiohttp", "numpy", "torch"} & imported

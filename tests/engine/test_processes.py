@@ -21,6 +21,7 @@ from bot.engine.protocol import Load, Loaded, Ready, Shutdown
 from bot.settings import EngineSettings
 from models.contracts import TextDelta
 from models.errors import DeadlineExceeded, OutOfMemory, WorkerCrashed
+from tests.engine.conftest import until
 from tests.fakes import MemoryJournal, fake_engine, fake_model, outcome_of, submission
 
 pytestmark = pytest.mark.slow
@@ -88,13 +89,11 @@ async def test_a_job_runs_in_another_process_at_lower_priority(started, ports):
     assert psutil.Process(pid).nice() == min(os.nice(0) + 10, 19)
 
 
-async def test_a_second_job_starts_no_second_process_and_costs_little(started, ports):
+async def test_a_second_job_starts_no_second_process(started, ports):
+    """What a job costs beside its computing is measured by `benchmarks/overhead.py`."""
     engine = await started()
-    await outcome_of(engine, await engine.submit(submission("warm up")))
-    began = time.perf_counter()
-    for _ in range(20):
+    for _ in range(5):
         await outcome_of(engine, await engine.submit(submission("word")))
-    assert (time.perf_counter() - began) / 20 < 0.1
     assert len(ports.started) == 1
 
 
@@ -148,7 +147,7 @@ async def test_a_worker_above_its_memory_limit_is_ended(started, ports):
 
 
 async def test_a_handler_that_hangs_is_ended_after_its_deadline(started, ports):
-    engine = await started(event_gap_deadline_s=0.3, cancel_grace_s=0.2)
+    engine = await started(event_gap_deadline_s=2.0, cancel_grace_s=0.2)
     outcome = await outcome_of(engine, await engine.submit(submission("a\n!hang")))
     assert (outcome.state, type(outcome.error)) == (JobState.EXPIRED, DeadlineExceeded)
     following = await outcome_of(engine, await engine.submit(submission("fine")))
@@ -159,23 +158,21 @@ async def test_a_cancel_acts_within_one_step(started, ports):
     engine = await started()
     job = await engine.submit(submission("!delay 0.05\n!words 1000"))
     await first_words(engine, job)
-    began = time.perf_counter()
     await engine.cancel(job.id)
     outcome = await outcome_of(engine, job)
-    assert time.perf_counter() - began < 1.0
     assert (outcome.state, outcome.partial_text[:6]) == (JobState.CANCELLED, "word0 ")
+    assert len(outcome.partial_text.split()) < 200, "of a thousand, which take fifty seconds"
     assert len(ports.started) == 1
 
 
-async def test_a_cancel_of_a_hanging_job_is_enforced(started, ports):
+async def test_a_cancel_of_a_hanging_job_is_enforced(started, ports, tmp_path):
     engine = await started(cancel_grace_s=0.3)
-    job = await engine.submit(submission("a\n!hang"))
-    await first_words(engine, job)
-    await asyncio.sleep(0.5)  # until it hangs
-    began = time.perf_counter()
+    hangs = tmp_path / "it-hangs"
+    job = await engine.submit(submission(f"a\n!touch {hangs}\n!hang"))
+    await until(hangs.exists)
     await engine.cancel(job.id)
     assert (await outcome_of(engine, job)).state is JobState.CANCELLED
-    assert 0.3 <= time.perf_counter() - began < 3.0
+    await until(lambda: not psutil.pid_exists(ports.pids[0]))
 
 
 async def test_a_worker_that_cannot_start_fails_the_job(tmp_path):
@@ -188,20 +185,22 @@ async def test_a_worker_that_cannot_start_fails_the_job(tmp_path):
 
 async def test_the_event_loop_stays_free_while_a_worker_starts_and_computes(started):
     engine = await started()
-    longest, stop = 0.0, False
+    longest, turns = 0.0, 0
 
     async def watch_the_loop():
-        nonlocal longest
-        while not stop:
-            began = time.perf_counter()
+        nonlocal longest, turns
+        while True:
+            began = time.thread_time()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - began)
+            longest, turns = max(longest, time.thread_time() - began), turns + 1
 
     watching = asyncio.create_task(watch_the_loop())
-    await outcome_of(engine, await engine.submit(submission("!words 2000")))
-    stop = True
-    await watching
-    assert longest < 0.5
+    job = await engine.submit(submission("!words 2000"))
+    await first_words(engine, job)
+    assert turns > 20, "it took turns while the worker started"
+    await outcome_of(engine, job)
+    watching.cancel()
+    assert longest < 0.5, "seconds of this thread alone, so whatever else runs here"
 
 
 async def test_a_workers_lines_name_its_lane_its_process_and_the_job(tmp_path, capfd):
@@ -250,7 +249,7 @@ async def test_a_worker_told_to_end_does_not_wait_for_its_libraries(tmp_path):
     await port.send(Load(fake_model(), "/nowhere"))
     assert isinstance(await anext(events), Loaded)
     await port.send(Shutdown())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(WorkerGone, match="status 0"):
             await anext(events)
 
@@ -300,7 +299,7 @@ def test_a_worker_dies_with_the_bot(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         worker = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-        worker.wait(timeout=5)
+        worker.wait(timeout=60)
     assert not worker.is_running()
 
 
