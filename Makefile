@@ -6,9 +6,10 @@ SHELL  := /bin/bash -o pipefail
 # The schema as the migrations make it, in an empty database that whatever follows uses too.
 SCHEMA   = rm -f $(VENV)/schema.db*; export SEXTANT_DATABASE_URL=sqlite+aiosqlite:///$(VENV)/schema.db; $(BIN)/alembic upgrade head &&
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
+POSTGRES = $(shell command -v initdb || ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: demo test lint bench bench-peers migrate chaos models chromium gpu-check train
+.PHONY: demo test lint bench bench-peers migrate chaos models chromium postgres gpu-check train
 .DEFAULT_GOAL := demo
 .NOTPARALLEL:
 
@@ -46,15 +47,23 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(SCHEMA) $(BIN)/alembic check
 
-test: lint models chromium      ## everything that must hold before a change is merged
+test: lint models chromium postgres      ## everything that must hold before a change is merged
 	HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 --dist loadgroup
 	@$(if $(CHROMIUM),,echo "Skipped for want of Chromium: tests/demo/test_page.py, the demo page in a real browser.")
 
+# What tests use of the system: a continuous integration has it installed, others are told.
 chromium:
 ifneq ($(filter true 1,$(CI) $(SYSTEM)),)
 	@test -n "$(CHROMIUM)" || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends chromium; }
 else
 	@test -n "$(CHROMIUM)" || echo "For the browser test, run once: sudo apt-get install --no-install-recommends chromium"
+endif
+
+postgres:
+ifneq ($(filter true 1,$(CI) $(SYSTEM)),)
+	@test -n "$(POSTGRES)" || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends postgresql; }
+else
+	@test -n "$(POSTGRES)" || echo "For the tests of PostgreSQL, run once: sudo apt-get install --no-install-recommends postgresql"
 endif
 
 bench: $(VENV)/.test models     ## measure; writes benchmarks/results/latest.json
@@ -99,5 +108,5 @@ $(PEERS)/bin/llama-server: benchmarks/peers.txt
 migrate: $(VENV)/.test          ## write the migration for changed tables: make migrate m="add a column"
 	$(SCHEMA) $(BIN)/alembic revision --autogenerate -m "$(m)"
 
-chaos: $(VENV)/.test            ## kill the bot 200 times in mid-delivery
+chaos: $(VENV)/.test            ## kill bots and workers, 200 times with each database
 	SEXTANT_KILLS=200 $(BIN)/pytest tests/e2e/test_kill.py -s

@@ -2,8 +2,8 @@
 
 A prompt is a line of words: ``#tag`` comes back in every part of the answer; ``ticks=5`` and
 ``tick_s=0.1`` make it take its time, ``held`` keeps it at work until ``Bot.let_go``, ``chars=5000``
-makes it long, ``crash`` ends the worker, ``hang`` stops it from ever coming back, ``eat=300`` takes
-as many MB of memory.
+makes it long, ``fail`` raises, ``crash`` ends the worker, ``hang`` stops it from ever coming back,
+``eat=300`` takes as many MB of memory.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Fake:
                 yield TextDelta(f"tick{tick} ")
             else:
                 yield Progress("working", None)
+            if "fail" in words:
+                raise ValueError("as asked")
             if "crash" in words:
                 os._exit(3)
             while "hang" in words:

@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import struct
 import sys
 import time
@@ -30,6 +29,7 @@ import psutil
 from tests.db.locking import locked
 from tests.e2e.fake_backend import LET_GO
 from tests.e2e.looking import Json, brief, buttons
+from tests.e2e.outside import Outside, PostgresOutside, SqliteOutside
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -63,6 +63,7 @@ class Wire:
         """End it, after the bots that a test has left running."""
         for bot in self.bots:
             await bot.kill()
+            bot.database.close()
         await self._http.close()
         assert self._process.stdin
         self._process.stdin.close()
@@ -153,6 +154,10 @@ class Bot:
         self.folder = folder
         self.log = folder / "bot.log"
         self.environment = environment
+        url = environment.get("SEXTANT_DATABASE_URL")
+        self.database: Outside = (
+            PostgresOutside(url) if url else SqliteOutside(folder / "data" / "sextant.db")
+        )
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, *, ready_s: float = 60.0) -> float:
@@ -197,9 +202,7 @@ class Bot:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read its database from outside."""
-        file = self.folder / "data" / "sextant.db"
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
-            return database.execute(query).fetchall()
+        return self.database.rows(query)
 
     def job_states(self) -> list[str]:
         return [state for (state,) in self.rows("select state from jobs order by created_at")]
@@ -213,8 +216,7 @@ class Bot:
     def write(self, statement: str) -> None:
         """Change its database while it is not running."""
         assert not self.alive
-        with closing(sqlite3.connect(self.folder / "data" / "sextant.db")) as database, database:
-            database.execute(statement)
+        self.database.execute(statement)
 
     def memory_mb(self) -> float:
         return float(psutil.Process(self.pid).memory_info().rss) / 1e6

@@ -1,145 +1,88 @@
-"""The bot killed by SIGKILL at any moment: every job ends once, every answer stands there once.
+"""Bot and workers killed by SIGKILL at any moment: each job ends, and is answered, exactly once.
 
 The seed is printed, so that a failure can be had again: ``SEXTANT_KILL_SEED=… pytest …``.
-``SEXTANT_KILLS`` says how often to kill (``make chaos``: 200 times).
+``SEXTANT_KILLS`` says how often to kill with each database (``make chaos``: 200 times).
 """
 
-import asyncio
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import AMIR, BEATE, OLGA, Bot, Wire, encoded
+from tests.e2e.chaos import (
+    LONG,
+    TROUBLE,
+    Count,
+    Killer,
+    Members,
+    a_moment,
+    jobs_of,
+    settle_in,
+    spooled,
+    undelivered,
+    unfinished,
+)
+from tests.e2e.harness import Bot, Wire, encoded
 from tests.e2e.looking import BOT, VOICE_MESSAGE, Json, of_bot, saying, voices, whole_answer
 
-KILLS = int(os.environ.get("SEXTANT_KILLS", "10"))
 SEED = int(os.environ.get("SEXTANT_KILL_SEED") or random.SystemRandom().randrange(10**6))
-LONG = 4500
-UNLIMITED = {"messages": (1000, 1.0), "webhooks": (1000, 1.0), "callback": (1000, 1.0)}
-
-POSTS, EDITS = "/channels/.*/messages$", "/webhooks/|/messages/"
-TROUBLE: list[Json] = [
-    {"method": "GET", "path": "/nothing", "status": 500},
-    {"method": "POST", "path": POSTS, "status": 500, "when": "after"},
-    {"method": "POST", "path": POSTS, "status": 500, "when": "drop"},
-    {"method": "POST", "path": POSTS, "status": 503},
-    {"method": "POST", "path": POSTS, "status": 429, "times": 2},
-    {"method": "PATCH", "path": EDITS, "status": 503, "times": 2},
-    {"method": "PATCH", "path": EDITS, "status": 500, "when": "drop"},
-]
-"""What Discord does to a run of the bot beside its being killed."""
 
 pytestmark = [pytest.mark.slow]
 
 
-def unfinished(bot: Bot) -> Any:
-    """Rows of jobs that have yet to end, and of parts that have yet to arrive."""
-    return bot.rows(
-        "select id, state from jobs where state in ('queued', 'running') "
-        "union select job_id, state from outbox where state = 'pending'"
-    )
+def kills(usual: int) -> int:
+    return int(os.environ.get("SEXTANT_KILLS", usual))
 
 
-def undelivered(bot: Bot) -> Any:
-    """Parts of jobs that have ended, and have yet to arrive."""
-    return bot.rows("select id from outbox where state = 'pending'")
+DATABASES = [
+    pytest.param("sqlite", kills(10), id="sqlite"),
+    pytest.param("postgres", kills(4), marks=pytest.mark.xdist_group("postgres"), id="postgres"),
+]
 
 
-@dataclass
-class Members:
-    """People who ask for things, and what each of them is owed."""
-
-    wire: Wire
-    random: random.Random
-    owed: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """By source id: the tag and length of a text, or -1 for a voice."""
-
-    async def ask_for_something(self) -> None:
-        tag = f"#k{len(self.owed)}."
-        pace = f"ticks={self.random.randint(1, 4)} tick_s=0.05"
-        user = self.random.choice((OLGA, AMIR, BEATE))
-        match self.random.randrange(5):
-            case 0:
-                made = await self.wire.command("ask", user=user, prompt=f"{tag} {pace}")
-                length = 0
-            case 1:
-                prompt = f"{tag} {pace} chars={LONG}"
-                made, length = await self.wire.command("ask", user=user, prompt=prompt), LONG
-            case 2:
-                prompt = f"{tag} {pace}"
-                made = await self.wire.command("ask", user=user, prompt=prompt, private=True)
-                length = 0
-            case 3:
-                made, length = await self.wire.command("speak", user=user, text=tag), -1
-            case _:
-                made = await self.wire.say(f"<@{BOT}> {tag} {pace}", user=user)
-                length = 0
-        self.owed[str(made["id"])] = (tag, length)
-
-
-async def a_moment(rng: random.Random, wire: Wire, bot: Bot) -> str:
-    """Wait for the moment of a kill: any, or one at which a loss would hurt most."""
-    kind = rng.choice(("any", "any", "result committed", "part posted"))
-    longest_s = rng.uniform(0.0, 2.0)
-    end = time.monotonic() + (20.0 if kind == "result committed" else longest_s)
-    posted = len(of_bot(await wire.state()))
-    while time.monotonic() < end:
-        if kind == "result committed" and undelivered(bot):
-            return kind
-        if kind == "part posted" and len(of_bot(await wire.state())) > posted + 2:
-            return kind
-        await asyncio.sleep(0.005)
-    return "any"
-
-
-@pytest.mark.timeout(120 + 15 * KILLS)
-async def test_every_answer_stands_there_once_however_often_the_bot_is_killed(
-    wire: Wire, bot: Bot
+@pytest.mark.timeout(180 + 20 * kills(10))
+@pytest.mark.parametrize(("database", "times"), DATABASES)
+async def test_every_answer_stands_there_once_whatever_is_killed(
+    wire: Wire, tmp_path: Path, request: pytest.FixtureRequest, database: str, times: int
 ) -> None:
-    print(f"\nSEXTANT_KILL_SEED={SEED}, {KILLS} kills")
+    print(f"\nSEXTANT_KILL_SEED={SEED}, {times} kills with {database}")
+    environment = {}
+    if database == "postgres":
+        environment["SEXTANT_DATABASE_URL"] = request.getfixturevalue("postgres").empty()
+    bot = Bot(wire, tmp_path, **environment)
     rng = random.Random(SEED)
-    members = Members(wire, rng)
-    moments: Counter[str] = Counter()
-    await wire.set(limits=UNLIMITED)
-    for _ in range(KILLS):
-        await bot.start(ready_s=60)
+    members, killer, moments = Members(wire, rng), Killer(bot, rng), Counter[str]()
+    await settle_in(wire, bot)
+    for _ in range(times):
+        if not bot.alive:
+            await bot.start()
+        before = jobs_of(bot)
         await wire.fault(**rng.choice(TROUBLE))
         for _ in range(rng.randint(1, 4)):
             await members.ask_for_something()
-        moments[await a_moment(rng, wire, bot)] += 1
-        await bot.kill()
+        if rng.random() < 0.3:
+            await members.change_their_minds()
+        moments[await a_moment(rng, wire, bot, before)] += 1
+        await killer.strike()
         # Every other time, nonces are forgotten, as Discord does after some minutes.
         await wire.set(**rng.choice(({}, {"nonces": {}})))
-    await bot.start(ready_s=60)
-    await wire.until(lambda _: not unfinished(bot), within_s=60, bot=bot)
-    print(f"killed at: {dict(moments)}")
-    await check(wire, bot, members)
-
-
-async def check(wire: Wire, bot: Bot, members: Members) -> None:
-    """Compare what stands in the channels with what is owed."""
-    states = dict(bot.rows("select source_key, state from jobs"))
-    assert Counter(states.values()).keys() == {"done"}
-    used = "select kind, sum(jobs) from allowances group by kind"
-    assert set(bot.rows(used)) == {(k, len(states)) for k in ("member", "channel", "server")}
-    accepted = {key.partition(":")[0] for key in states}
-    assert len(accepted) >= KILLS // 2, "most kills came before anything was accepted"
-    state = await wire.state()
-    assert not state["problems"]
-    spoken = Counter([await wire.download(m["attachments"][0]["url"]) for m in voices(state)])
-    for source_id, (tag, length) in members.owed.items():
-        there = source_id in accepted
-        if length < 0:
-            assert spoken[b"OggS" + tag.encode() * 50] == there, (SEED, tag)
-        else:
-            assert whole_answer(tag, length)(state) == there, (SEED, tag)
-    print(f"{len(accepted)} of {len(members.owed)} requests were accepted, and answered once each")
+    if not bot.alive:
+        await bot.start()
+    await wire.until(lambda _: not unfinished(bot), within_s=120, bot=bot)
+    await killer.kill_bot()
+    await bot.start()  # this sweeps what killed workers left
+    await wire.until(lambda _: not spooled(bot), bot=bot)
+    count = Count(bot, members, await wire.state())
+    await count.listen()
+    ended = count.check()
+    assert ended.total() >= times - moments["any"]
+    assert not await killer.outlived()
+    print(f"killed: {dict(killer.victims)}, at: {dict(moments)}")
+    print(f"of {len(members.owed)} requests these became jobs, each with one answer: {dict(ended)}")
 
 
 # --------------------------------------------------------------------------- the worst moments
