@@ -7,15 +7,27 @@ through a process of its own, ``bot.engine.ray_bridge``.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bot.engine.crossing import Status
-from bot.engine.local import INSTALLED_BACKENDS, LocalPort, LocalWorkers
+from bot.engine.local import INSTALLED_BACKENDS, RAM, LocalPort, LocalWorkers, environment
 from bot.engine.port import LaneKind, LanePlan, WorkerGone, Workers
+from bot.engine.protocol import PROTOCOL_VERSION
 from bot.settings import EngineSettings, RaySettings, Settings
+from models.errors import ModelUnavailable
+
+_log = logging.getLogger(__name__)
+
+_SURVEY_S = 20.0
+_OF_A_GPU = 0.9
 
 _BRIDGE = (sys.executable, "-m", "bot.engine.ray_bridge")
 
@@ -71,6 +83,8 @@ class RayWorkers:
         resolver: str = INSTALLED_BACKENDS,
     ) -> None:
         self._ray = ray
+        self._log_format = log_format
+        self._machines: list[dict[str, Any]] = []
         self._local = LocalWorkers(settings, spool, log_format=log_format, resolver=resolver)
         kind: LaneKind = "gpu" if ray.gpus else "cpu"
         names = [f"ray/{number}" for number in range(ray.lanes)]
@@ -89,15 +103,70 @@ class RayWorkers:
         return (*self._there, *(lane for lane in self._local.lanes() if lane.kind == "net"))
 
     def budgets(self) -> Mapping[str, int]:
-        return {lane.pool: self._ray.memory_mb for lane in self._there if self._ray.memory_mb}
+        """Return the bounds of the smallest machine; there are none before one was seen."""
+        bounds = {}
+        if self._ray.gpus and self._machines:
+            bounds[RAM] = min(machine["memory_mb"] for machine in self._machines) // 2
+        per_lane_mb = self._ray.memory_mb or self._seen_mb()
+        if per_lane_mb:
+            bounds |= {lane.pool: per_lane_mb for lane in self._there}
+        return bounds
 
     async def open(self) -> None:
-        pass
+        """Look at the machines of the cluster, which need not be there yet.
+
+        Raises:
+            ModelUnavailable: None can take a worker.
+        """
+        if find_spec("ray") is None:
+            raise ModelUnavailable("Ray is missing: pip install -e '.[cluster]'")
+        answer = await self._survey()
+        if answer is None:
+            raise ModelUnavailable(
+                f"No Ray cluster answers at {self._ray.address}. Jobs wait until one does."
+            )
+        self._machines = json.loads(answer)
+        for machine in self._machines:
+            if machine["protocol"] != PROTOCOL_VERSION:
+                _log.warning("%s has another version of Sextant than the bot", machine["name"])
+        if not self._machines:
+            raise ModelUnavailable(
+                f"No machine of the cluster has {self._needs()}. Jobs wait until one has."
+            )
+        names = ", ".join(sorted(machine["name"] for machine in self._machines))
+        _log.info("workers may run on %d machines: %s", len(self._machines), names)
 
     def port(self, lane: LanePlan) -> LocalPort:
         if lane.kind == "net":
             return self._local.port(lane)
         return RayPort((*_BRIDGE, *self._arguments, "--lane", lane.name), threads=1)
+
+    async def _survey(self) -> bytes | None:
+        """Return what the machines have, as JSON; None where the cluster is out of reach."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot.engine.ray_survey", "--parent", str(os.getpid())),
+            *("--address", self._ray.address, "--needs", json.dumps(self._needs())),
+            *("--timeout-s", str(_SURVEY_S), "--log-format", self._log_format),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment(threads=1),
+        )
+        answer, _ = await process.communicate()
+        return answer if process.returncode == 0 else None
+
+    def _needs(self) -> dict[str, float]:
+        """Return what a worker reserves, in Ray's words."""
+        needs = {"GPU": self._ray.gpus, "CPU": self._ray.cpus, **self._ray.resources}
+        return {name: amount for name, amount in needs.items() if amount}
+
+    def _seen_mb(self) -> int:
+        """Return what the models of a lane may take by default; 0 where that is not known."""
+        if not self._machines:
+            return 0
+        if not self._ray.gpus:
+            return min(int(machine["memory_mb"]) for machine in self._machines) // 2
+        smallest_mb = min(int(machine["gpu_mb"]) for machine in self._machines)
+        return int(smallest_mb * _OF_A_GPU * min(1.0, self._ray.gpus))
 
     async def close(self) -> None:
         await self._local.close()

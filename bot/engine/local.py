@@ -69,7 +69,7 @@ class LocalPort:
                 *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(self._threads),
+                env=environment(self._threads),
             )
         with contextlib.suppress(psutil.NoSuchProcess):
             self._memory = psutil.Process(self._process.pid)
@@ -198,7 +198,7 @@ def local_budgets(settings: EngineSettings) -> Mapping[str, int]:
     return {RAM: ram_mb, **dict.fromkeys(gpus(settings), ram_mb)}
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """Return the bot's environment without its secrets, with the libraries kept in bounds."""
     environment = {key: value for key, value in os.environ.items() if key not in _SECRETS}
     # Weights come from the catalogue's own store; a library must never fetch some by itself.

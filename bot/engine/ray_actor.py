@@ -30,6 +30,7 @@ from bot.engine.process import NICENESS, resolver, serve
 from bot.engine.protocol import PROTOCOL_VERSION
 from bot.engine.spool import Spool
 from bot.engine.worker import LoadBackend, ResolveBackend, Worker
+from bot.hardware import read_hardware
 from bot.logs import set_up_worker
 from bot.settings import CONFIG_FOLDER
 from models.catalog import Catalog, ModelSpec
@@ -72,6 +73,16 @@ class Place:
     node_id: str
     machine: str
     protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine of the cluster: its memory, and that of its smallest GPU, in MiB; 0 is none."""
+
+    name: str
+    protocol: int
+    memory_mb: int
+    gpu_mb: int
 
 
 class WorkerActor:
@@ -144,6 +155,14 @@ def own_spool(folder: Path) -> tuple[Spool, IO[str]]:
     fcntl.flock(lock, fcntl.LOCK_EX)
     own = made.rename(folder / made.name.replace("sextant-new-", _SPOOL))  # now others may look
     return Spool(own / "files"), lock
+
+
+def this_machine() -> Machine:
+    """Say what this machine has."""
+    found = read_hardware()
+    gpu_mb = min((memory_mb for _, memory_mb in found.gpus), default=0)
+    in_mib = (memory_mb * 1_000_000 >> 20 for memory_mb in (found.memory_mb, gpu_mb))
+    return Machine(platform.node(), PROTOCOL_VERSION, *in_mib)
 
 
 def vitals() -> Vitals:

@@ -38,7 +38,7 @@ _ANSWER_S = 5.0
 _CALLS_AT_ONCE = 4
 """Of an actor: one yields its reports for ever."""
 
-_QUIET = {"RAY_COLOR_PREFIX": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET = {"RAY_COLOR_PREFIX": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 # --------------------------------------------------------------------------- both ways
@@ -310,7 +310,7 @@ def main() -> None:
     tie_to_parent(options.parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # the bot lets running jobs end first
         signal.signal(number, signal.SIG_IGN)
-    os.environ |= _QUIET
+    os.environ |= QUIET
     set_up_worker(options.log_format, lane=options.lane, pid=os.getpid())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     asyncio.run(_run(options))

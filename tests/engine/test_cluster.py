@@ -17,7 +17,7 @@ from bot.engine.port import WorkerGone
 from bot.settings import EngineSettings, RaySettings
 from models.catalog import PathSource
 from models.contracts import ImageRequest, Modality, TextDelta
-from models.errors import WorkerCrashed
+from models.errors import ModelUnavailable, WorkerCrashed
 from tests.fake_pictures import colour_of, picture
 from tests.fakes import MemoryJournal, fake_catalog, fake_engine, fake_model, outcome_of, submission
 
@@ -101,6 +101,17 @@ async def first_words(engine, job) -> None:
     async for sight in engine.watch(job.id):
         if isinstance(sight, TextDelta):
             return
+
+
+async def test_the_machines_say_how_much_models_may_take(nodes, tmp_path):
+    workers = ray_workers(tmp_path, nodes.address, memory_mb=0)
+    assert workers.budgets() == {}
+    await workers.open()
+    half_mb = psutil.virtual_memory().total >> 21
+    assert workers.budgets() == {"ray/0": pytest.approx(half_mb, rel=0.01)}
+    greedy = ray_workers(tmp_path, nodes.address, resources={"lane": 2})
+    with pytest.raises(ModelUnavailable, match=r"No machine of the cluster has \{'lane': 2.0\}"):
+        await greedy.open()
 
 
 async def test_jobs_stream_stop_and_carry_their_files(started, nodes, monkeypatch):

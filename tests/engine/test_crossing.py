@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import platform
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from pydantic import ValidationError
 
 from bot.engine import protocol
-from bot.engine.cluster import RayPort, chosen_workers
+from bot.engine.cluster import RayPort, RayWorkers, chosen_workers
 from bot.engine.crossing import Calls, Ended, Status, ends, made_in, refusal, runs_in
 from bot.engine.local import LocalPort
 from bot.engine.port import Vitals
 from bot.engine.protocol import (
+    PROTOCOL_VERSION,
     Cancel,
     JobEvent,
     JobFailed,
@@ -38,11 +41,13 @@ from bot.engine.worker import Worker
 from bot.settings import EngineSettings, RaySettings, Settings
 from models.catalog import PathSource
 from models.contracts import ImageRequest, Preview, SpeechRequest, TextDelta
-from models.errors import DiskFull, ModelNotInstalled
+from models.errors import DiskFull, ModelNotInstalled, ModelUnavailable
 from models.weights import WeightStore
 from tests.fake_pictures import colour_of, picture
 from tests.fakes import fake_model, text_request
 from tests.scripted import resolve
+
+pytestmark = pytest.mark.slow  # threads and processes: time is the real one
 
 HELD = Vitals(5, 6)
 
@@ -314,6 +319,45 @@ def test_lanes_are_in_the_cluster_where_the_owner_says_so(tmp_path):
         "net/0": ("net", LocalPort),  # keys of servers stay with the bot
     }
     assert workers.budgets() == {"ray/0": 9000, "ray/1": 9000}
+
+
+def machine(**fields):
+    found = {"name": "gpu-1", "protocol": PROTOCOL_VERSION, "memory_mb": 64000, "gpu_mb": 24000}
+    return found | fields
+
+
+@pytest.mark.parametrize(
+    ("ray", "budgets"),
+    [
+        ({}, {"ram": 16000, "ray/0": 14400}),
+        ({"gpus": 2.0}, {"ram": 16000, "ray/0": 14400}),
+        ({"gpus": 0.5}, {"ram": 16000, "ray/0": 7200}),
+        ({"gpus": 0.0}, {"ray/0": 16000}),
+        ({"memory_mb": 9000}, {"ram": 16000, "ray/0": 9000}),
+    ],
+)
+async def test_models_take_what_the_smallest_machine_has(tmp_path, monkeypatch, ray, budgets):
+    workers = RayWorkers(EngineSettings(), RaySettings(**ray), tmp_path, tmp_path)
+    seen = [machine(), machine(name="gpu-2", memory_mb=32000, gpu_mb=16000)]
+    monkeypatch.setattr(workers, "_survey", AsyncMock(return_value=json.dumps(seen).encode()))
+    await workers.open()
+    assert workers.budgets() == budgets
+
+
+async def test_a_machine_with_another_version_is_named(tmp_path, monkeypatch, caplog):
+    workers = RayWorkers(EngineSettings(), RaySettings(), tmp_path, tmp_path)
+    seen = json.dumps([machine(protocol=0)]).encode()
+    monkeypatch.setattr(workers, "_survey", AsyncMock(return_value=seen))
+    await workers.open()
+    assert "gpu-1 has another version" in caplog.text
+
+
+async def test_a_cluster_that_does_not_answer_is_told(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings = RaySettings(address=f"127.0.0.1:{free.getsockname()[1]}")
+    with pytest.raises(ModelUnavailable, match="No Ray cluster answers"):
+        await RayWorkers(EngineSettings(), settings, tmp_path, tmp_path).open()
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265"])
