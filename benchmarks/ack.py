@@ -21,7 +21,8 @@ from benchmarks import production, speech
 from benchmarks.report import Measurement
 from benchmarks.stalls import longest_stall_s
 from benchmarks.wired import THREADED, WATCHED, RealBot, wired
-from tests.e2e.harness import encoded, free_port
+from tests.e2e.harness import encoded
+from tests.ports import free_port
 
 PROBES = 120
 RECORDING_MINUTES = 5.0

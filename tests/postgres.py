@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,8 +21,9 @@ from sqlalchemy import make_url
 
 from bot.db.session import newest_revision, upgrade
 from bot.db.tables import Table
+from tests.ports import free_port
 
-_READY_S = 30.0
+_READY_S = 60.0
 
 
 def programs() -> Path | None:
@@ -126,13 +126,7 @@ def _somebody() -> dict[str, Any]:
 
 
 def _call(*command: str | Path, **whom: Any) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=60, **whom)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    subprocess.run(command, check=True, capture_output=True, timeout=120, **whom)
 
 
 def _wait_until_ready(folder: Path, port: int) -> None:

@@ -16,6 +16,7 @@ from bot.hardware import Hardware, read_hardware
 from bot.settings import CONFIG_FOLDER, EngineSettings, RaySettings, Settings, WebSettings
 from models.catalog import BACKEND_GROUP, Catalog
 from models.weights import WeightStore
+from tests.ports import silent_port
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +239,7 @@ def test_no_page_is_no_fault() -> None:
 
 
 def test_a_page_that_others_reach_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = silent_port()
     [check] = doctor.check_page(WebSettings(port=port))
     assert (check.level, check.finding.split()[-1]) == (Level.OK, f"http://127.0.0.1:{port}")
     monkeypatch.setattr(doctor, "troubles", lambda settings: None)

@@ -23,7 +23,8 @@ from bot.db.session import (
 )
 from bot.engine.journal import JournalUnavailable
 from tests.db.rows import a_job
-from tests.postgres import Server, data_of_a_server, free_port, programs, running
+from tests.ports import free_port
+from tests.postgres import Server, data_of_a_server, programs, running
 
 pytestmark = pytest.mark.xdist_group("postgres")
 

@@ -13,7 +13,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import struct
 import sys
 import time
@@ -249,13 +248,6 @@ class Bot:
         if self.alive:
             os.kill(self.pid, signal.SIGKILL)
             await self.wait()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_installation(folder: Path) -> Path:

@@ -16,8 +16,9 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.harness import Bot, Wire, free_port
+from tests.e2e.harness import Bot, Wire
 from tests.e2e.looking import final, saying
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -18,6 +17,7 @@ from aiohttp import web
 from models.contracts import Finished, HandlerEvent, Request
 from models.tasks import TaskStepper
 from tests.models.control import ScratchControl
+from tests.ports import silent_port
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Loopback(ABC):
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
 
     def stop(self) -> None:
-        assert self._runner
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -74,6 +73,16 @@ class Loopback(ABC):
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
+    async def _stop(self) -> None:
+        assert self._runner
+        server = self._runner.server
+        assert server
+        await self._runner.cleanup()
+        if coming := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(coming, timeout=10)
+        await server.shutdown(0)  # whoever came in meanwhile
+        await asyncio.sleep(0)
+
 
 class ModelServer(Loopback):
     """A server of models. What a test puts into ``script`` is answered in turn.
@@ -83,7 +92,7 @@ class ModelServer(Loopback):
         requests: What was asked: fields by name, files as bytes; a field that came several times
             is a list.
         paths, headers, times: Of these requests; times are of ``time.monotonic``.
-        pause_s: A silence before every answer, in seconds.
+        company: How many requests have to be there before one is answered.
         left: Set when a client went away before its answer was complete.
     """
 
@@ -94,7 +103,7 @@ class ModelServer(Loopback):
         self.paths: list[str] = []
         self.headers: list[Mapping[str, str]] = []
         self.times: list[float] = []
-        self.pause_s = 0.0
+        self.company = 0
         self.left = threading.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -107,7 +116,8 @@ class ModelServer(Loopback):
     async def reply(self, request: web.Request, wanted: Any) -> web.StreamResponse:
         """Do with a request what a test wants."""
         try:
-            await asyncio.sleep(self.pause_s)
+            while len(self.requests) < self.company:
+                await asyncio.sleep(0.01)
             if not isinstance(wanted, Reply):
                 return await self.serve(request, wanted)
             await asyncio.sleep(wanted.wait_s)
@@ -148,9 +158,7 @@ async def fields_of(request: web.Request) -> dict[str, Any]:
 
 def nobody() -> str:
     """Return an address at which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{silent_port()}"
 
 
 def run(
@@ -159,7 +167,7 @@ def run(
     """Run one job to its end, as a worker does."""
     stepper.admit(job_id, request, control)
     events: list[HandlerEvent] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (events and isinstance(events[-1], Finished)):
         assert time.monotonic() < deadline
         for happened_to, event in stepper.step():
@@ -176,7 +184,7 @@ def cancel_while_it_waits(
     """Stop a job whose request the server has and does not answer."""
     before = len(server.requests)
     stepper.admit("job", request, control)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(server.requests) == before:
         assert time.monotonic() < deadline
         stepper.step()

@@ -70,7 +70,7 @@ def loaded(
 def hosted(loaded: Hosted) -> Hosted:
     """The backend and its server, as if nothing had been asked yet."""
     server = loaded.server
-    server.script = []
+    server.script, server.company = [], 0
     server.requests.clear()
     server.times.clear()
     server.left.clear()
@@ -206,7 +206,7 @@ def test_a_long_wait_is_a_refusal(hosted: Hosted) -> None:
 def test_a_cancel_closes_the_connection(hosted: Hosted) -> None:
     hosted.server.script = [SILENCE]
     cancel_while_it_waits(hosted.server, hosted.stepper, hosted.request, hosted.control)
-    assert hosted.server.left.wait(5)
+    assert hosted.server.left.wait(60)
     hosted.ask_well()
 
 
@@ -214,17 +214,14 @@ def test_a_cancel_closes_the_connection(hosted: Hosted) -> None:
 def test_jobs_wait_side_by_side(hosted: Hosted) -> None:
     assert hosted.stepper.slots == 4
     hosted.server.script = list(hosted.case.good) * 4
-    hosted.server.pause_s = 0.5
-    began = time.monotonic()
+    hosted.server.company = 4
+    deadline = time.monotonic() + 60
     for number in range(4):
         hosted.stepper.admit(f"job {number}", hosted.request, hosted.control)
     ended: set[str] = set()
     while len(ended) < 4:
-        assert time.monotonic() - began < 10
+        assert time.monotonic() < deadline, "one was not asked before another was answered"
         ended |= {job for job, event in hosted.stepper.step() if isinstance(event, Finished)}
-    hosted.server.pause_s = 0.0
-    first, *_, last = hosted.server.times
-    assert last - first < 0.5, "all were asked before the first was answered"
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -233,12 +230,12 @@ def test_close_ends_jobs_and_threads(name: str, control: ScratchControl) -> None
     with served(name, control.folder) as (server, stepper):
         server.script = [SILENCE]
         stepper.admit("job", CASES[name].request(control.folder), control)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.requests:
             assert time.monotonic() < deadline
             stepper.step()
         stepper.close()
-        assert server.left.wait(5)
+        assert server.left.wait(60)
         assert set(threading.enumerate()) - before == {server._thread}
         stepper.close = lambda: None  # type: ignore[method-assign]
 
