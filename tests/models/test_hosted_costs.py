@@ -28,7 +28,7 @@ def test_a_cancel_in_the_silence_before_the_answer_costs_what_was_asked_for(
     with served(name, control.folder, prices=case.prices) as (server, stepper):
         server.script = [Reply(wait_s=30)]
         stepper.admit("job", CASES[name].request(control.folder), control)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.requests:
             assert time.monotonic() < deadline
             stepper.step()
@@ -106,12 +106,12 @@ def test_a_text_that_is_stopped_costs_its_tokens_so_far(control: ScratchControl)
         said: list[Any] = [{"content": "a"}, {"content": "b"}, {"content": "c"}, 30.0]
         server.script = [Said(said)]
         stepper.admit("job", CASES["text"].request(control.folder), control)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while control.charges[-1:] != [READ + 30]:
             assert time.monotonic() < deadline
             stepper.step()
         stepper.cancel("job")
-        assert server.left.wait(5)
+        assert server.left.wait(60)
     assert control.charges == [READ, READ + 10, READ + 20, READ + 30]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ class Said:
     """What the server does with one request.
 
     Attributes:
-        deltas: The stream's deltas; a float is a silence in seconds, a string goes out raw.
+        deltas: The stream's deltas; a float is a silence in seconds, an event one that lasts until
+            it is set, a string goes out raw.
         finish_reason: None leaves it out.
         usage: Whether the stream ends with the usage.
         cut: Whether the connection breaks after the deltas.
     """
 
-    deltas: Sequence[Mapping[str, Any] | float | str] = ()
+    deltas: Sequence[Mapping[str, Any] | float | str | threading.Event] = ()
     finish_reason: str | None = "stop"
     usage: bool = True
     cut: bool = False
@@ -57,6 +59,9 @@ class ChatServer(ModelServer):
         for delta in reply.deltas:
             if isinstance(delta, float):
                 await asyncio.sleep(delta)
+            elif isinstance(delta, threading.Event):
+                while not delta.is_set():
+                    await asyncio.sleep(0.01)
             elif isinstance(delta, str):
                 await response.write(delta.encode())
             else:

@@ -218,17 +218,18 @@ def test_a_cancel_ends_the_wait(
     server.looks = [{}] * 100_000
     stepper = connect(prices=PRICES)
     stepper.admit("job", ask(), control)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.looked.is_set():
         assert time.monotonic() < deadline
         stepper.step()
     stepper.cancel("job")
     assert stepper.step() == []
     assert control.charges == [1_600_000]
-    time.sleep(0.2)
-    looks = len(server.looked_at)
-    time.sleep(0.2)
-    assert len(server.looked_at) == looks
+    looks = -1
+    while looks != len(server.looked_at):
+        assert time.monotonic() < deadline, "it looks for ever"
+        looks = len(server.looked_at)
+        time.sleep(0.2)
     server.looks = []
     assert result_of(run(stepper, ask(), control, "next"))
 
