@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -25,6 +22,7 @@ from bot.db.session import (
     upgrade,
 )
 from bot.db.tables import InstanceTable, JobPayloadTable, Table
+from tests.db.locking import locked
 from tests.db.rows import on_both
 
 
@@ -79,41 +77,23 @@ async def test_many_writers_take_turns(database):
         assert await session.scalar(text("SELECT count(*) FROM instance")) == 40
 
 
-def lock_for(path, seconds, locked):
-    """Hold SQLite's write lock from another connection, as a backup tool may."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    locked.set()
-    time.sleep(seconds)
-    other.execute("COMMIT")
-    other.close()
-
-
 async def test_a_writer_waits_for_a_locked_database_and_the_loop_goes_on(database, tmp_path):
-    locked = threading.Event()
-    arguments = (tmp_path / "sextant.db", 1.2, locked)
-    other = threading.Thread(target=lock_for, args=arguments)
-    other.start()
-    locked.wait()
-    turns = 0
+    async def write():
+        async with database.session() as session:
+            session.add(InstanceTable(key="late", value="1"))
 
-    async def count_turns():
-        nonlocal turns
-        while True:
+    async def read():
+        async with database.reading() as session:
+            return await session.scalar(text("SELECT count(*) FROM instance"))
+
+    with locked(tmp_path / "sextant.db"):
+        writing = asyncio.create_task(write())
+        for _ in range(50):
             await asyncio.sleep(0.01)
-            turns += 1
-
-    counting = asyncio.create_task(count_turns())
-    began = time.monotonic()
-    async with database.reading() as session:
-        assert await session.scalar(text("SELECT count(*) FROM instance")) == 0
-    assert time.monotonic() - began < 1.0, "a reader waits for no writer"
-    async with database.session() as session:
-        session.add(InstanceTable(key="late", value="1"))
-    assert time.monotonic() - began >= 1.0
-    counting.cancel()
-    assert turns > 10
-    other.join()
+        assert await read() == 0, "a reader waits for no writer"
+        assert not writing.done()
+    await writing
+    assert await read() == 1
 
 
 # --------------------------------------------------------------------------- the lock
