@@ -35,22 +35,27 @@ class PlainBot(commands.AutoShardedBot):
 
 
 class Stop(discord.ui.View):
-    stopped = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = False
+        self.editing = asyncio.Lock()
 
     @discord.ui.button(label="Stop")
     async def press(self, interaction: discord.Interaction, _: object) -> None:
-        self.stopped = True
-        await interaction.response.edit_message(content="stopped", view=None)
+        async with self.editing:
+            self.stopped = True
+            await interaction.response.edit_message(content="stopped", view=None)
 
 
-@app_commands.command(description="Count to a hundred")
+@app_commands.command(description="Count to a thousand")
 async def count(interaction: discord.Interaction) -> None:
     view = Stop()
     await interaction.response.defer()
-    for number in range(1, 101):
-        if view.stopped:
-            return
-        await interaction.edit_original_response(content=str(number), view=view)
+    for number in range(1, 1001):
+        async with view.editing:
+            if view.stopped:
+                return
+            await interaction.edit_original_response(content=str(number), view=view)
         await asyncio.sleep(0.1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,15 +29,26 @@ COMMANDS = {
     Modality.TRANSCRIPTION: "(a file dropped)",
     Modality.VISION: "/describe task:ocr",
 }
+TALKING = (Modality.TEXT, Modality.SPEECH, Modality.TRANSCRIPTION)
 
 
 def environment(weights: Path) -> dict[str, str]:
     return {**os.environ, "SEXTANT_WEIGHTS_DIR": str(weights), "SEXTANT_PROFILE": "embedded"}
 
 
-def demo_once(output: Path, weights: Path) -> subprocess.CompletedProcess[str]:
+WITH_CONFIG = """
+import sys, pathlib, bot.settings
+bot.settings.CONFIG_FOLDER = pathlib.Path(sys.argv.pop(1))
+from bot.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def demo_once(
+    output: Path, weights: Path, config: Path = CONFIG_FOLDER
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bot", "demo", "--once", "--output", output],
+        [sys.executable, "-c", WITH_CONFIG, config, "demo", "--once", "--output", output],
         env=environment(weights),
         capture_output=True,
         text=True,
@@ -85,18 +97,29 @@ def test_the_tour_succeeds_and_is_written_down(embedded: Settings, tmp_path: Pat
 
 
 @pytest.fixture
-def broken_weights(tmp_path: Path) -> Path:
+def talking(tmp_path: Path) -> Path:
+    """A config folder whose profile draws nothing, which would take its time."""
+    config = shutil.copytree(CONFIG_FOLDER, tmp_path / "config")
+    defaults = Catalog.read(CONFIG_FOLDER).profile("embedded").defaults
+    rows = [f'{modality} = "{defaults[modality]}"' for modality in TALKING]
+    head = '[embedded]\ndescription = "talks"\nmemory_mb = 4000\n[embedded.defaults]'
+    (config / "profiles.toml").write_text("\n".join((head, *rows)))
+    return config
+
+
+@pytest.fixture
+def broken_weights(talking: Path, tmp_path: Path) -> Path:
     """A folder in which every model is there, and empty."""
-    catalog, store = Catalog.read(CONFIG_FOLDER), WeightStore(tmp_path / "weights")
+    catalog, store = Catalog.read(talking), WeightStore(tmp_path / "weights")
     for model_id in catalog.profile("embedded").defaults.values():
         store._place(catalog.get(model_id)).mkdir(parents=True, exist_ok=True)
     return store.folder
 
 
 def test_a_failed_step_shows_in_the_table_and_the_exit_code(
-    broken_weights: Path, tmp_path: Path
+    talking: Path, broken_weights: Path, tmp_path: Path
 ) -> None:
-    ended = demo_once(tmp_path / "demo-output", broken_weights)
+    ended = demo_once(tmp_path / "demo-output", broken_weights, talking)
     assert ended.returncode == 1
     table = ended.stdout[ended.stdout.index("command ") :]
     assert table.count("FAILED: ") == 3
@@ -110,17 +133,18 @@ def test_without_weights_it_says_how_to_get_them(tmp_path: Path) -> None:
     assert "python -m bot models pull" in ended.stdout
 
 
-async def test_the_pages_stay_until_a_signal(broken_weights: Path) -> None:
+async def test_the_pages_stay_until_a_signal(talking: Path, broken_weights: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "demo", "--port", "0",
+        sys.executable, "-c", WITH_CONFIG, str(talking), "demo", "--port", "0",
         env=environment(broken_weights), stdout=PIPE, stderr=DEVNULL,
     )  # fmt: skip
     addresses = []
     while len(addresses) < 2:
         line = (await process.stdout.readline()).decode().strip()
+        assert line or not process.stdout.at_eof()
         addresses += [line] if line.startswith("http://127.0.0.1:") else []
     async with aiohttp.ClientSession() as client:
         for address, title in zip(addresses, ("SimCord", "Sextant demo"), strict=True):
             assert title in await (await client.get(address)).text()
     process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from simcord.preview import _markdown
 
@@ -12,37 +11,31 @@ from bot.demo.world import World
 
 
 async def test_a_command_returns_when_it_is_acknowledged(plain_world: World) -> None:
-    began = time.monotonic()
     result = await plain_world.env.act(plain_world.member.slash(plain_world.channel, "count"))
     assert result.acknowledged
-    assert time.monotonic() - began < 2  # counting takes ten seconds
+    assert result.response.content != "1000"  # it goes on counting
 
 
 async def test_edits_arrive_while_the_command_works(plain_world: World) -> None:
     world = plain_world
     result = await world.env.act(world.member.slash(world.channel, "count"))
-    seen = set()
-    for _ in range(10):
-        await asyncio.sleep(0.1)
-        seen.add(result.response.content)
-    assert len(seen) >= 4
+    seen: set[str] = set()
+    await world.until(lambda: seen.add(result.response.content) or len(seen) >= 4 or None, 60)
 
 
 async def test_a_button_works_in_the_middle_of_it(plain_world: World) -> None:
     world = plain_world
     result = await world.env.act(world.member.slash(world.channel, "count"))
-    await asyncio.sleep(0.3)
+    await world.until(lambda: result.response.content or None, 60)
     await world.env.act(world.member.click(result.response, label="Stop"))
-    await asyncio.sleep(0.3)
-    assert result.response.content == "stopped"
+    await world.until(lambda: result.response.content == "stopped" or None, 60)
 
 
 async def test_an_answer_after_three_seconds_is_refused(plain_world: World) -> None:
     world = plain_world
     result = await world.env.act(world.member.slash(world.channel, "dawdle"))
     assert not result.acknowledged
-    await asyncio.sleep(0.5)
-    (error,) = world.env.bot.too_late
+    (error,) = await world.until(lambda: world.env.bot.too_late or None, 60)
     assert error.code == 10062  # unknown interaction
 
 

@@ -67,7 +67,7 @@ async def test_a_dropped_file_reaches_the_bot(
 ) -> None:
     response = await drop(client, b"12345", content="listen")
     assert response.status == 200
-    await plain_world.until(lambda: len(plain_world.view.messages()) == 2 or None, 5)
+    await plain_world.until(lambda: len(plain_world.view.messages()) == 2 or None, 60)
     state = await first_state(client)
     dropped, answer = state["messages"]
     assert dropped["files"][0]["name"] == "clip.ogg"
@@ -135,7 +135,7 @@ async def test_a_button_can_be_pressed(client: aiohttp.ClientSession, plain_worl
     world = plain_world
     await world.env.act(world.member.slash(world.channel, "count"))
     counting = await world.until(
-        lambda: next((m for m in world.view.messages() if m.buttons), None), 5
+        lambda: next((m for m in world.view.messages() if m.buttons), None), 60
     )
     body = {"message": counting.id, "custom_id": counting.buttons[0].custom_id}
     assert await (await client.post("click", json=body)).json() == {"acknowledged": True}
