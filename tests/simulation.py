@@ -26,7 +26,7 @@ class StillEnv(simcord.Env):
     """A simulated Discord whose clock only tests move."""
 
     def __init__(self, bot: Any, **options: Any) -> None:
-        super().__init__(bot, shard_count=1, settle_timeout=20.0, **options)
+        super().__init__(bot, shard_count=1, settle_timeout=100.0, **options)
 
     @property
     def elapsed_s(self) -> float:

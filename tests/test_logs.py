@@ -206,14 +206,17 @@ async def test_a_job_that_begins_when_another_ends_has_fields_of_its_own(
 ) -> None:
     set_up(LogSettings(format="json"))
 
+    heard: asyncio.Queue[int] = asyncio.Queue()
+
     async def ended(job: Job, outcome: Outcome) -> None:
         logging.getLogger("observer").info("%s", job.submission.requester.guild_id)
+        heard.put_nowait(job.submission.requester.guild_id)
 
     engine.observe(ended)
     jobs = [await engine.submit(submission("fine", guild=guild)) for guild in (1, 2, 3)]
     for job in jobs:
         await outcome_of(engine, job)
-    await asyncio.sleep(0.05)
+    assert {await heard.get() for _ in jobs} == {1, 2, 3}
     seen = lines(capfd)
     assert {line["job_id"] for line in seen} == {job.id for job in jobs}
     assert all(line["message"] == str(line["guild_id"]) for line in seen)

@@ -73,7 +73,6 @@ async def test_what_failed_is_not_counted(world: World) -> None:
     assert "1 of the 1 jobs" in await ask(world)
 
 
-@pytest.mark.simcord(settle_timeout=0.2)
 async def test_what_was_cancelled_while_it_waited_is_not_counted(world: World) -> None:
     await configure(world, "jobs_hour", 1)
     await ask(world, "!sleep 30\nlong", person=world.stranger)
@@ -85,7 +84,6 @@ async def test_what_was_cancelled_while_it_waited_is_not_counted(world: World) -
     assert "1 of the 1 jobs" in await ask(world)
 
 
-@pytest.mark.simcord(settle_timeout=0.2)
 async def test_seconds_of_computing_are_counted_and_shown(world: World) -> None:
     await configure(world, "device_s_day", 60)
     await ask(world, "!sleep 45\nlong")

@@ -81,7 +81,6 @@ async def test_without_a_cent_spent_members_read_nothing_of_money(world: World) 
     assert await usage(world, world.member) == {}
 
 
-@pytest.mark.simcord(settle_timeout=0.2)
 async def test_what_runs_is_held_back_and_given_back(world: World) -> None:
     await ask(world, "!charge 10000\n!sleep 5\nhello")
     refused = await ask(world, "me too", world.stranger)
@@ -93,7 +92,6 @@ async def test_what_runs_is_held_back_and_given_back(world: World) -> None:
     assert "\nme too" in (await ask(world, "me too", world.stranger)).content
 
 
-@pytest.mark.simcord(settle_timeout=0.2)
 async def test_a_job_that_is_stopped_half_way_costs_what_it_did(world: World) -> None:
     await ask(world, "!charge 70000\none\n!charge 90000\n!delay 1\n!words 50")
     await world.env.advance_time(3)

@@ -53,7 +53,7 @@ class Steps:
         return job
 
     async def settled(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.ready.is_set() and self.service._under_way:
                 await asyncio.sleep(0.01)
 

@@ -81,7 +81,7 @@ async def test_a_real_loop_that_blocks_is_found_out() -> None:
     await asyncio.sleep(0.12)
     time.sleep(0.3)
     await asyncio.sleep(0.06)
-    assert 0.24 < lag.longest_s() < 5
+    assert 0.24 < lag.longest_s() < 60
     lag.close()
     ticks = len(lag._late)
     await asyncio.sleep(0.12)

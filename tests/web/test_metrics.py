@@ -67,8 +67,8 @@ async def test_stages_and_ends_are_told_apart(engine: Engine, meter: PrometheusM
     assert found["sextant_model_loads_total", "fake-bad", "failed"] == 1
     counts = {key[2]: n for key, n in found.items() if key[0] == "sextant_stage_seconds_count"}
     assert counts == {"queued": 3, "load": 1, "first_event": 1, "run": 1}
-    assert 0.1 <= found["sextant_stage_seconds_sum", "text", "run"] < 5
-    assert 0.1 <= found["sextant_stage_seconds_sum", "text", "first_event"] < 5
+    assert 0.1 <= found["sextant_stage_seconds_sum", "text", "run"] < 60
+    assert 0.1 <= found["sextant_stage_seconds_sum", "text", "first_event"] < 60
 
 
 async def test_workers_that_die_count_against_their_lane_until_a_job_is_done(
