@@ -15,7 +15,7 @@ from benchmarks.report import Measurement, Run, table, write_json
 
 BENCHMARKS = (
     "startup", "ack", "overhead", "text", "transcription",
-    "cancel", "previews", "swap", "memory", "safety", "crowd",
+    "cancel", "previews", "swap", "memory", "safety", "crowd", "recovery", "growth",
 )  # fmt: skip
 """Modules of this package, each with ``run() -> list[Measurement]``."""
 

@@ -9,25 +9,21 @@ turns; the best round of each counts.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
 
 from benchmarks import production
 from benchmarks.checkpoint import MODERATE, drawing_model
+from benchmarks.fresh import first_event_s
 from benchmarks.report import Measurement
 from bot.engine.job import Ended, JobState
 from models.catalog import ModelSpec
-from models.contracts import ChatMessage, ImageRequest, Request, TextRequest, dump_request
-from models.weights import placed
+from models.contracts import ChatMessage, ImageRequest, Request, TextRequest
 
 ROUNDS = 3
 ALLOWED_SHARE, ALLOWED_S = 1.1, 0.5
-PEER = Path(__file__).parent / "peers" / "fresh.py"
 _WORKER_MB = 8000
 """Enough for any of them: it is the budget of all models together that holds but one."""
 
@@ -87,7 +83,9 @@ async def _swaps(
                 ours, fresh = found[name]
                 ours.append(await _first_event_s(rig, case))
                 assert len(rig.ports) == workers + 1, "both models fitted"
-                fresh.append(await asyncio.to_thread(_fresh_s, folder, case))
+                fresh.append(
+                    await asyncio.to_thread(first_event_s, folder, case.spec, case.request)
+                )
     return found
 
 
@@ -100,28 +98,3 @@ async def _first_event_s(rig: production.Rig, case: Case) -> float:
         if isinstance(sight, Ended):
             assert sight.outcome.state is JobState.DONE, sight.outcome.error
     return first_s
-
-
-def _fresh_s(folder: Path, case: Case) -> float:
-    """Return the seconds from the start of a process to the first event of its job."""
-    weights, tools = production.weights(), production.catalog().tools
-    given = {
-        "spec": placed(case.spec, weights, tools).model_dump_json(),
-        "location": weights.locate(case.spec),
-        "request": dump_request(case.request),
-        "folder": str(folder),
-    }
-    began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, str(PEER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env=production.worker_environment(),
-    ) as process:
-        said, _ = process.communicate(dumps(given) + "\n")
-        seconds = time.perf_counter() - began
-    assert said.strip(), f"{PEER} ended with {process.returncode}"
-    return seconds

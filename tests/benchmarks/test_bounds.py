@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import cancel, memory, previews, swap
+from benchmarks import cancel, growth, memory, previews, recovery, swap
 from benchmarks.cancel import Cancelled
 
 
@@ -51,3 +51,24 @@ def test_memory_that_grows_is_found_out() -> None:
 
 def test_memory_that_grows_slowly_in_a_large_worker_is_found_out_by_its_slope() -> None:
     assert _judged([3000.0 + 0.6 * number for number in range(memory.JOBS)]) == (True, False)
+
+
+@pytest.mark.parametrize(("worker_s", "bot_s"), [(2.6, 4.7), (2.8, 4.9)])
+def test_the_worst_recovery_counts_beside_the_worst_of_its_peer(
+    worker_s: float, bot_s: float
+) -> None:
+    rows = recovery.measurements([1.0, worker_s], [2.0, 1.0], [bot_s, 1.0], [1.0, 0.5])
+    assert [row.value for row in rows] == [worker_s, bot_s]
+    assert [row.peer_value for row in rows] == [2.0, 3.0]
+    assert [row.met for row in rows] == [worker_s < 2.7, bot_s < 4.8]
+
+
+@pytest.mark.parametrize(("grown", "met"), [(1.0, [True, True]), (1.2, [False, False])])
+def test_the_end_of_ten_thousand_jobs_is_held_against_their_beginning(
+    grown: float, met: list[bool]
+) -> None:
+    early = growth.JOBS - 500
+    memory_mb = [100.0] * early + [100.0 * grown] * 500
+    latency_s = [0.1] * early + [0.1 * grown] * 500
+    rows = growth.measurements([1.0] * 500 + memory_mb[500:], [9.0] * 500 + latency_s[500:])
+    assert [row.met for row in rows] == met, "the first five hundred are a warm-up"
