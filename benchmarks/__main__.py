@@ -24,7 +24,10 @@ TABLE = "table"
 
 def main() -> int:
     """Return 1 if a goal was missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    listed = f"The names, in the order in which they run: {', '.join(BENCHMARKS)}."
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, epilog=listed
+    )
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, TABLE, []], metavar="name")
     names = parser.parse_args().names or BENCHMARKS
     if TABLE in names:

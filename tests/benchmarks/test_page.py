@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 
+import benchmarks
 from benchmarks import page
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.report import Measurement, read_json
@@ -45,3 +47,20 @@ def test_every_benchmark_is_there_and_explained(name: str) -> None:
     assert callable(importlib.import_module(f"benchmarks.{name}").run)
     explained = page.PAGE.read_text("utf-8").partition(page.END)[2]
     assert f"`{name}." in explained
+
+
+def test_they_are_explained_in_the_order_in_which_they_run() -> None:
+    explained = page.PAGE.read_text("utf-8").partition(page.END)[2]
+    places = [explained.index(f"`{name}.") for name in BENCHMARKS]
+    assert places == sorted(places)
+
+
+def test_no_benchmark_is_left_out() -> None:
+    """Each runs by its name, or within another one."""
+    folder = Path(benchmarks.__file__).parent
+    sources = {file.stem: file.read_text("utf-8") for file in folder.glob("*.py")}
+    measuring = {name for name, text in sources.items() if "\ndef run() -> list[Mea" in text}
+    inner = {
+        name for name in measuring if any(f"{name}.run()" in each for each in sources.values())
+    }
+    assert measuring - inner == set(BENCHMARKS)
