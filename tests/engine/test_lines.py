@@ -24,7 +24,7 @@ def test_there_is_a_line_for_each_kind_of_lane_and_for_each_model_of_a_server():
     jobs = [desk.ask(f"{n}", model) for n, model in enumerate(("small", "big", "far", "far"))]
     assert lines(desk) == {"cpu": 1, "gpu": 1, "net/far": 2}
     assert len(desk.scheduler.queue) == 4
-    assert set(desk.scheduler.queue) == set(jobs)
+    assert list(desk.scheduler.queue) == jobs
     assert jobs[1].id in desk.scheduler.queue
     assert desk.scheduler.queue.remove("2") is jobs[2]
     assert desk.scheduler.queue.remove("nobody") is None
