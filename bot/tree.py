@@ -17,6 +17,7 @@ from discord import app_commands
 from sqlalchemy.exc import OperationalError
 
 from bot.delivery.replies import answer_message, is_expired, reply, send_directly, shorten
+from bot.db.session import InstanceLost
 from bot.engine.journal import JournalUnavailable
 from models.errors import HandlerError
 
@@ -103,7 +104,7 @@ def _foreseen(error: BaseException) -> str | None:
     match error:
         case HandlerError():
             return error.user_message
-        case JournalUnavailable():
+        case JournalUnavailable() | InstanceLost():
             return _BUSY
         case OperationalError():
             _log.warning("the database is out of reach: %s", error.orig)

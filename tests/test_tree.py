@@ -9,6 +9,7 @@ import discord
 import pytest
 from discord import app_commands
 
+from bot.db.session import InstanceLost
 from bot.engine.journal import JournalUnavailable
 from bot.tree import sentence_for
 from models import errors
@@ -56,6 +57,7 @@ def test_every_handler_error_brings_its_own_sentence(kind: type[errors.HandlerEr
         (app_commands.CommandNotFound("x", []), "has just changed"),
         (app_commands.CheckFailure("internal words"), "You may not use that here"),
         (JournalUnavailable("internal words"), "database is busy"),
+        (InstanceLost("internal words"), "database is busy"),
         (http_error(discord.Forbidden, 403), "I lack a permission"),
         (http_error(discord.NotFound, 404), "That is gone"),
         (http_error(discord.DiscordServerError, 503), "Discord has trouble"),
