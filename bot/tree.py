@@ -16,8 +16,8 @@ import discord
 from discord import app_commands
 from sqlalchemy.exc import OperationalError
 
-from bot.delivery.replies import answer_message, is_expired, reply, send_directly, shorten
 from bot.db.session import InstanceLost
+from bot.delivery.replies import answer_message, is_expired, reply, send_directly, shorten
 from bot.engine.journal import JournalUnavailable
 from models.errors import HandlerError
 
