@@ -30,12 +30,22 @@ from models.errors import DeadlineExceeded, HandlerError, JobCancelled, error_of
 
 _log = logging.getLogger(__name__)
 
+GIVES_WAY = "letting a short job go first"
+"""What onlookers of a job read while another runs in its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
     """Somebody, or a deadline, wants the job to stop."""
 
     error: HandlerError
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The job gives way to another, or goes on."""
+
+    held: bool
 
 
 class Start:
@@ -79,10 +89,12 @@ class Attempt:
         self._settings = settings
         self._meter = meter
         self._heard_of = False
-        self._due = 0.0
+        self._fraction: float | None = None
+        self._due: float | None = None
         self._run_began = 0.0
+        self._held_at: float | None = None
         self._device_s_before = job.device_s
-        self._inbox: asyncio.Queue[JobReport | _Stop] = asyncio.Queue()
+        self._inbox: asyncio.Queue[JobReport | _Stop | _Turn] = asyncio.Queue()
 
     @property
     def run_s(self) -> float:
@@ -97,6 +109,14 @@ class Attempt:
     def stop(self, error: HandlerError) -> None:
         """Have the job end with an error, at the next step or, after a grace, by force."""
         self._inbox.put_nowait(_Stop(error))
+
+    def give_way(self) -> None:
+        """Stand still for another job: until ``go_on`` nothing is expected, and nothing counted."""
+        self._inbox.put_nowait(_Turn(held=True))
+
+    def go_on(self) -> None:
+        """Go on after another job."""
+        self._inbox.put_nowait(_Turn(held=False))
 
     async def run(self, loading: asyncio.Task[None] | None) -> Outcome:
         """Follow the job to its end.
@@ -160,6 +180,8 @@ class Attempt:
                     raise message
                 case _Stop(error=error):
                     await self._ask_to_stop(error)
+                case _Turn(held=held):
+                    self._turn(held=held)
                 case JobCharged(micro_usd=micro_usd):
                     self.micro_usd = micro_usd
                 case JobStopped():
@@ -169,9 +191,25 @@ class Attempt:
                 case JobEvent(event=Finished(result=result)):
                     return self._outcome(JobState.DONE, result=result)
                 case JobEvent(event=Progress() | TextDelta() | Preview() | Notice() as event):
+                    if isinstance(event, Progress):
+                        self._fraction = event.fraction
                     self._feed.publish(event)
-                    if self.stopping is None:
+                    if self.stopping is None and self._held_at is None:
                         self._due_in(self._settings.event_gap_deadline_s)
+
+    def _turn(self, *, held: bool) -> None:
+        """Stop the clocks of a job that gives way, or start them again."""
+        state, now = self.lane.state, asyncio.get_running_loop().time()
+        if held:
+            self._held_at = now
+            state.end(self.job, now)
+            self._feed.publish(Progress(GIVES_WAY, self._fraction))
+        elif self._held_at is not None:
+            self._run_began += now - self._held_at
+            self._held_at = None
+            state.begin(self.job, now)
+        if self.stopping is None:
+            self._due = None if held else now + self._settings.event_gap_deadline_s
 
     async def _overdue(self) -> None:
         """Stop a job that missed its deadline; end the worker of one that was to stop."""

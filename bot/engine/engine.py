@@ -253,6 +253,7 @@ class Engine:
             task.cancel()
         if ending:
             await asyncio.wait(ending)
+        self._runs.close()
         self._forecast.close()
         await self._fleet.close()
 

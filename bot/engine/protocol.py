@@ -67,13 +67,29 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """Do not step the jobs of a model until ``Go``: another model's go first."""
+
+    model_id: str
+    type: Literal["hold"] = "hold"
+
+
+@dataclass(frozen=True)
+class Go:
+    """Go on with the jobs of a model."""
+
+    model_id: str
+    type: Literal["go"] = "go"
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Close every model and exit."""
 
     type: Literal["shutdown"] = "shutdown"
 
 
-Command = Load | Unload | Run | RunTogether | Cancel | Shutdown
+Command = Load | Unload | Run | RunTogether | Cancel | Hold | Go | Shutdown
 
 
 # --------------------------------------------------------------------------- worker -> engine

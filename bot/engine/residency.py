@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from bot.engine.job import Job
 from bot.engine.port import LaneKind
 from models.catalog import ModelSpec
-from models.contracts import Joins
+from models.contracts import Joins, Modality
 
 _MIB = 2**20
+
+LONG_S = 30.0
+"""A job that has run for so long is long; one that is expected to take less is short."""
 _ASKED = "net/"
 """Begins the names of the lines of those who wait for servers."""
 
@@ -51,6 +54,8 @@ class LaneState:
     Attributes:
         pool: Whose memory its models take; lanes may share one.
         resting: Set for a while after there was no place for a worker.
+        held: The model whose long jobs give way to a job of another, None while none does.
+        went_on_at: When jobs last went on that had given way, in Unix seconds.
     """
 
     name: str
@@ -60,6 +65,8 @@ class LaneState:
     jobs: dict[str, Job] = field(default_factory=dict)
     changing: bool = False
     resting: bool = False
+    held: str | None = None
+    went_on_at: float = 0.0
     _at_work: dict[str, Job] = field(default_factory=dict)
     _counted_to: float = 0.0
 
@@ -80,6 +87,18 @@ class LaneState:
     def jobs_of(self, model_id: str) -> list[Job]:
         """Return the jobs that run on a model."""
         return [job for job in self.jobs.values() if job.submission.model_id == model_id]
+
+    def gives_way_at(self) -> float | None:
+        """Return when what runs here lets a short job of another model go first; None is never.
+
+        Only the writing down of long sound does, which has run for a while by itself before.
+        """
+        if self.kind == "net" or self.changing or self.resting or self.held or not self.jobs:
+            return None
+        if any(job.modality is not Modality.TRANSCRIPTION for job in self.jobs.values()):
+            return None
+        began = max((job.started_at or 0.0) + job.load_s for job in self.jobs.values())
+        return max(began, self.went_on_at) + LONG_S
 
     def evictable(self) -> list[Resident]:
         """Return the models that may go."""
@@ -106,7 +125,7 @@ class LaneState:
 
     def joinable(self) -> list[Resident]:
         """Return the models that have a slot free beside the jobs that run on them."""
-        if self.changing or not self.jobs:
+        if self.changing or self.held or not self.jobs:
             return []
         return [
             resident

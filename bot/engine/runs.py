@@ -22,8 +22,9 @@ from bot.engine.fleet import Fleet
 from bot.engine.forecast import Forecast
 from bot.engine.job import Job, JobState, LoadingModel, Outcome, Restarted
 from bot.engine.journal import Journal, insist
-from bot.engine.lane import WorkerLost
+from bot.engine.lane import Lane, WorkerLost
 from bot.engine.meter import Meter
+from bot.engine.protocol import Go, Hold
 from bot.engine.residency import LaneState
 from bot.engine.scheduler import Placement, Scheduler
 from bot.logs import about
@@ -63,6 +64,7 @@ class Runs:
     stopped: bool = False
     _crashed: set[str] = field(default_factory=set)
     _machines_lost: Counter[str] = field(default_factory=Counter)
+    _timer: asyncio.TimerHandle | None = None
 
     def dispatch(self) -> None:
         """Start whatever can start. Called after every change."""
@@ -74,11 +76,14 @@ class Runs:
                 self._start(placement, now)
             self.forecast.changed()
             self.fleet.plan_idle_unload()
+            self._plan_giving_way(now)
 
     def _start(self, placement: Placement, now: float) -> None:
         """Start the job of a placement, and those that begin together with it."""
         jobs = (placement.job, *placement.together)
         start, loading = Start(self.fleet.lane(placement.lane), len(jobs)), None
+        if placement.hold is not None:
+            self._hold(start.lane, placement.hold)
         for job in jobs:
             self._enter(job, placement.lane, now)
         if placement.evictions is not None:
@@ -102,6 +107,43 @@ class Runs:
         self.meter.started(job)
         if job.attempt > 1:
             self.feeds[job.id].publish(Restarted(job.attempt))
+
+    # ----------------------------------------------------------------- giving way
+
+    def _hold(self, lane: Lane, model_id: str) -> None:
+        """Let the jobs of a model stand still for one of another model."""
+        lane.state.held = model_id
+        self.spawn(lane.send(Hold(model_id)))
+        for job in lane.state.jobs_of(model_id):
+            self.live[job.id].give_way()
+
+    def _go_on(self, lane: Lane) -> None:
+        """Let jobs go on that gave way, once what they gave way to is over."""
+        state = lane.state
+        if state.held is None or len(state.jobs_of(state.held)) < len(state.jobs):
+            return
+        self.spawn(lane.send(Go(state.held)))
+        for job in state.jobs.values():
+            self.live[job.id].go_on()
+        state.held, state.went_on_at = None, time.time()
+
+    def _plan_giving_way(self, now: float) -> None:
+        """Look again when the next long job gives way, where anybody waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        times = [lane.gives_way_at() for lane in self.fleet.residency.lanes]
+        ahead = [at for at in times if at is not None and at > now]
+        if ahead and self.scheduler.queue:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(ahead) - now, self.dispatch)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ----------------------------------------------------------------- the life of a job
 
     async def _run(self, attempt: Attempt, loading: asyncio.Task[None] | None) -> None:
         """Take a job from its lane to its outcome, or back into the queue."""
@@ -175,6 +217,7 @@ class Runs:
         resident = state.residents.get(job.submission.model_id)
         if resident is not None:
             resident.last_used = time.time()
+        self._go_on(attempt.lane)
         self.fleet.upkeep.rested(attempt.lane)
         self.dispatch()
 

@@ -14,7 +14,7 @@ from bot.engine.fair_queue import FairQueue, keys_of
 from bot.engine.job import Job
 from bot.engine.kinds import Kind, kind_of
 from bot.engine.lines import Lines
-from bot.engine.residency import Eviction, LaneState, Residency, Resident
+from bot.engine.residency import LONG_S, Eviction, LaneState, Residency, Resident
 from models.catalog import Catalog, ModelSpec
 
 PATIENCE_S = 10.0
@@ -28,12 +28,14 @@ class Placement:
     Attributes:
         evictions: What makes room for its model; None when that is loaded there.
         together: Jobs that start in one batch with it.
+        hold: The model whose jobs there give way to it.
     """
 
     job: Job
     lane: LaneState
     evictions: tuple[Eviction, ...] | None
     together: tuple[Job, ...] = ()
+    hold: str | None = None
 
 
 class Scheduler:
@@ -46,6 +48,7 @@ class Scheduler:
     def __init__(self, catalog: Catalog, residency: Residency, durations: Durations) -> None:
         self._catalog = catalog
         self._residency = residency
+        self._durations = durations
         self._alone: set[str] = set()
         self._passed: dict[str, set[tuple[int, int]]] = {}
         self.queue = Lines(durations.cost_s, self._kind, self._line)
@@ -74,6 +77,7 @@ class Scheduler:
         lanes = self._residency.lanes_for(self._spec(head))
         placement = self._on_open_lane(queue, head, lanes, now)
         placement = placement or self._beside_others(queue, head, lanes, now)
+        placement = placement or self._before_long_ones(head, lanes, now)
         if placement is None:
             return None
         self._take(queue, placement.job, head)
@@ -125,6 +129,23 @@ class Scheduler:
             return None
         lane, evictions = min(possible, key=lambda choice: len(choice[1]))
         return Placement(job, lane, tuple(evictions))
+
+    def _before_long_ones(
+        self, head: Job, lanes: Sequence[LaneState], now: float
+    ) -> Placement | None:
+        """Place a short job where long ones of another model give way to it."""
+        run_s = self._durations.run_s(head)
+        if head.id in self._alone or (run_s is not None and run_s > LONG_S):
+            return None
+        for lane in lanes:
+            gives_way_at = lane.gives_way_at()
+            if gives_way_at is None or now < gives_way_at or lane.jobs.keys() & self._alone:
+                continue
+            long_one = next(iter(lane.jobs.values())).submission.model_id
+            placement = self._place(head, [lane])
+            if long_one != head.submission.model_id and placement is not None:
+                return replace(placement, hold=long_one)
+        return None
 
     # ----------------------------------------------------------------- batches
 

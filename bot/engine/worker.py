@@ -18,6 +18,8 @@ from bot.engine import protocol
 from bot.engine.protocol import (
     Cancel,
     Command,
+    Go,
+    Hold,
     Load,
     Report,
     Run,
@@ -101,11 +103,12 @@ class Worker:
     rss_bytes: Callable[[], int] = lambda: 0
     _steppers: dict[str, Stepper] = field(default_factory=dict)
     _jobs: dict[str, _Running] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
 
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._jobs)
+        return any(running.run.model_id not in self._held for running in self._jobs.values())
 
     def handle(self, command: Command) -> None:
         """Obey a command; ``Shutdown`` only closes the models."""
@@ -113,6 +116,7 @@ class Worker:
             case Load():
                 self._load(command)
             case Unload(model_id=model_id):
+                self._held.discard(model_id)
                 self._steppers.pop(model_id).close()
                 self.report(protocol.Unloaded(model_id, self.rss_bytes()))
             case Run():
@@ -122,6 +126,10 @@ class Worker:
                     self._admit(run)
             case Cancel(job_id=job_id):
                 self._cancel(job_id)
+            case Hold(model_id=model_id):
+                self._held.add(model_id)
+            case Go(model_id=model_id):
+                self._held.discard(model_id)
             case Shutdown():
                 for stepper in self._steppers.values():
                     stepper.close()
@@ -133,8 +141,9 @@ class Worker:
             running.control.cancelled = True
 
     def step(self) -> None:
-        """Advance every running job by one step."""
-        for stepper in {id(r.stepper): r.stepper for r in self._jobs.values()}.values():
+        """Advance every running job by one step, but for those that are held."""
+        going = [r for r in self._jobs.values() if r.run.model_id not in self._held]
+        for stepper in {id(running.stepper): running.stepper for running in going}.values():
             mine = {i: running for i, running in self._jobs.items() if running.stepper is stepper}
             first = next(iter(mine.values()))
             with first.about if len(mine) == 1 else about(model=first.run.model_id):
