@@ -25,17 +25,18 @@ def scores(seed: int = 0, size: int = VOCABULARY) -> Scores:
     return np.random.default_rng(seed).normal(0, 2, size).astype(np.float32)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("size", [300, 128 * 90 + 5])
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("top_k", "top_p", "temperature"), [(40, 0.9, 0.7), (1000, 0.5, 1.5), (3, 1, 0.2), (1, 0.1, 2)]
 )
 def test_chances_are_those_of_transformers(
-    seed: int, top_k: int, top_p: float, temperature: float
+    size: int, seed: int, top_k: int, top_p: float, temperature: float
 ) -> None:
     import torch
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    theirs = torch.from_numpy(scores(seed))[None]
+    theirs = torch.from_numpy(scores(seed, size))[None]
     for warper in (
         TemperatureLogitsWarper(float(temperature)),
         TopKLogitsWarper(top_k),
@@ -43,8 +44,8 @@ def test_chances_are_those_of_transformers(
     ):
         theirs = warper(None, theirs)
     expected = theirs.softmax(-1)[0].numpy()
-    sampler = Sampler(sampling(top_k=top_k, top_p=top_p, temperature=temperature), VOCABULARY)
-    tokens, chances = sampler.chances(scores(seed))
+    sampler = Sampler(sampling(top_k=top_k, top_p=top_p, temperature=temperature), size)
+    tokens, chances = sampler.chances(scores(seed, size))
     assert set(tokens) == set(np.flatnonzero(expected))
     np.testing.assert_allclose(chances, expected[tokens], rtol=1e-4)
 
