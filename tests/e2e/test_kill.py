@@ -93,7 +93,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("command", "options", "stands"), WAYS)
 async def test_killed_between_result_and_delivery(
     wire: Wire, bot: Bot, command: str, options: Json, stands: Callable[[Json], Any]
@@ -112,7 +112,7 @@ async def test_killed_between_result_and_delivery(
     assert stands(state) is True or len(stands(state)) == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("nonce_life_s", [300.0, 0.0])
 @pytest.mark.parametrize(("command", "options", "stands"), WAYS)
 async def test_killed_when_discord_has_the_message_and_the_bot_does_not_know(
@@ -136,7 +136,7 @@ async def test_killed_when_discord_has_the_message_and_the_bot_does_not_know(
     assert stands(state) is True or len(stands(state)) == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_killed_between_what_was_heard_and_its_answer(wire: Wire, bot: Bot) -> None:
     await bot.start()
     await wire.say(f"<@{BOT}> #first")

@@ -19,6 +19,6 @@ def test_it_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     ) as child:
         assert child.stdin
         child.stdin.close()
-        assert child.wait(timeout=30) == 1
+        assert child.wait(timeout=100) == 1
         assert child.stderr
         assert child.stderr.read() == b""
