@@ -10,9 +10,11 @@ closes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,6 +35,12 @@ _NODE = {
     "resources": {LANE: 1},
     "object_store_memory": 80_000_000,
 }
+_PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
 _TRIES = 3
 
 
@@ -72,13 +80,21 @@ def start() -> tuple[Any, list[Any]]:
 
     cluster = Cluster()
     try:
-        cluster.add_node(include_dashboard=False, **(_NODE | {"num_cpus": 0, "resources": {}}))
-        nodes = [cluster.add_node(wait=False, **_NODE) for _ in range(2)]
+        idle = {"num_cpus": 0, "resources": {}, "include_dashboard": False}
+        cluster.add_node(**(_NODE | idle | free_ports()))
+        nodes = [cluster.add_node(wait=False, **_NODE, **free_ports()) for _ in range(2)]
         cluster.wait_for_nodes(timeout=60)
     except BaseException:
         cluster.shutdown()
         raise
     return cluster, nodes
+
+
+def free_ports() -> dict[str, int]:
+    """Choose the ports of a node's helpers, for whose own choice it would wait 15 s at most."""
+    with contextlib.ExitStack() as stack:
+        taken = {name: stack.enter_context(socket.create_server((HOST, 0))) for name in _PORTS}
+        return {name: held.getsockname()[1] for name, held in taken.items()}
 
 
 def kill(cluster: Any, nodes: list[Any], pid: int) -> None:
