@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,8 @@ class WorkerActor:
         import ray
 
         os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        # What a library will change one day is for developers.
+        warnings.simplefilter("ignore", FutureWarning)
         set_up_worker(equipment.log_format, lane=equipment.lane, pid=os.getpid())
         self._node_id = ray.get_runtime_context().get_node_id()
         self._spool, self._lock = own_spool(Path(tempfile.gettempdir()))
@@ -133,7 +136,7 @@ class WorkerActor:
         except Exception:  # noqa: BLE001 - whatever it is, the engine must learn of it
             _log.exception("the worker ends")
             os._exit(1)
-        shutil.rmtree(self._spool.folder, ignore_errors=True)
+        shutil.rmtree(self._spool.folder.parent, ignore_errors=True)
         self._calls.close()
 
 
