@@ -21,7 +21,7 @@ from bot.delivery.splitter import tail
 from bot.delivery.throttle import EditThrottle
 from bot.delivery.wording import bar, duration, one_line, subtext
 from bot.engine.feed import Sight
-from bot.engine.job import Anchor, Ended, Job, LoadingModel, Restarted, Waiting
+from bot.engine.job import Anchor, Ended, GivesWay, Job, LoadingModel, Restarted, Waiting
 from bot.views import ids
 from models.contracts import MediaInput, Notice, Preview, Progress, TextDelta
 
@@ -74,6 +74,8 @@ class Picture:
             case LoadingModel(name=name, expected_s=expected_s):
                 about = duration(max(1.0, expected_s))
                 self.status = f"📦 Loading {one_line(name, 80)}, about {about} …"
+            case GivesWay():
+                self.status = "⏸️ Gives way to a short job …"
             case Restarted():
                 self.answer.clear()
                 self.reasoning_chars = 0

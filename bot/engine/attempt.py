@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from bot.engine.feed import Feed
-from bot.engine.job import Job, JobState, Outcome
+from bot.engine.job import GivesWay, Job, JobState, Outcome
 from bot.engine.lane import JobReport, Lane, WorkerLost
 from bot.engine.meter import Meter
 from bot.engine.protocol import (
@@ -29,9 +29,6 @@ from models.contracts import Finished, Notice, Preview, Progress, Result, TextDe
 from models.errors import DeadlineExceeded, HandlerError, JobCancelled, error_of_kind
 
 _log = logging.getLogger(__name__)
-
-GIVES_WAY = "letting a short job go first"
-"""What onlookers of a job read while another runs in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ class Attempt:
         self._settings = settings
         self._meter = meter
         self._heard_of = False
-        self._fraction: float | None = None
+        self._progress: Progress | None = None
         self._due: float | None = None
         self._run_began = 0.0
         self._held_at: float | None = None
@@ -192,9 +189,11 @@ class Attempt:
                     return self._outcome(JobState.DONE, result=result)
                 case JobEvent(event=Progress() | TextDelta() | Preview() | Notice() as event):
                     if isinstance(event, Progress):
-                        self._fraction = event.fraction
+                        self._progress = event
                     self._feed.publish(event)
-                    if self.stopping is None and self._held_at is None:
+                    if self._held_at is not None:  # it was on its way
+                        self._feed.publish(GivesWay())
+                    elif self.stopping is None:
                         self._due_in(self._settings.event_gap_deadline_s)
 
     def _turn(self, *, held: bool) -> None:
@@ -203,11 +202,13 @@ class Attempt:
         if held:
             self._held_at = now
             state.end(self.job, now)
-            self._feed.publish(Progress(GIVES_WAY, self._fraction))
+            self._feed.publish(GivesWay())
         elif self._held_at is not None:
             self._run_began += now - self._held_at
             self._held_at = None
             state.begin(self.job, now)
+            if self._progress is not None:
+                self._feed.publish(self._progress)
         if self.stopping is None:
             self._due = None if held else now + self._settings.event_gap_deadline_s
 

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator
 from typing import Literal
 from weakref import WeakSet
 
-from bot.engine.job import Ended, LoadingModel, Outcome, Restarted, Waiting
+from bot.engine.job import Ended, GivesWay, LoadingModel, Outcome, Restarted, Waiting
 from models.contracts import Notice, Preview, Progress, TextDelta
 
-Sight = Waiting | LoadingModel | Restarted | Progress | TextDelta | Preview | Notice | Ended
+Sight = (
+    Waiting | LoadingModel | GivesWay | Restarted | Progress | TextDelta | Preview | Notice | Ended
+)
 
 _ENDED_KEPT = 256
 
@@ -46,7 +48,7 @@ class Feed:
     def __init__(self) -> None:
         self._watchers: WeakSet[Watcher] = WeakSet()
         self._restarted: Restarted | None = None
-        self._status: Waiting | LoadingModel | Progress | None = None
+        self._status: Waiting | LoadingModel | GivesWay | Progress | None = None
         self._text: dict[Literal["answer", "reasoning"], list[str]] = {}
         self._notices: list[Notice] = []
         self._preview: Preview | None = None

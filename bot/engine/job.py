@@ -227,6 +227,11 @@ class LoadingModel:
 
 
 @dataclass(frozen=True, slots=True)
+class GivesWay:
+    """The job rests between two steps, while a short one runs in its place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Restarted:
     """A new attempt began: forget what was streamed."""
 

@@ -6,7 +6,7 @@ import pytest
 from bot.delivery.live import TAIL_LIMIT, Picture
 from bot.delivery.parts import AnchorEdit
 from bot.delivery.splitter import units
-from bot.engine.job import Ended, JobState, LoadingModel, Outcome, Restarted, Waiting
+from bot.engine.job import Ended, GivesWay, JobState, LoadingModel, Outcome, Restarted, Waiting
 from bot.views import ids
 from models.contracts import MediaInput, Notice, Preview, Progress, TextDelta
 from tests.delivery.conftest import Stage
@@ -62,6 +62,16 @@ def test_loading_says_how_long_it_takes() -> None:
     picture = Picture(JOB_ID)
     picture.see(LoadingModel("SmolLM2 135M", 30.0))
     assert picture.content() == "📦 Loading SmolLM2 135M, about 30 s …"
+
+
+def test_a_job_that_rests_says_why_and_keeps_what_it_has() -> None:
+    picture = Picture(JOB_ID)
+    picture.see(TextDelta("So far."))
+    picture.see(GivesWay())
+    assert picture.content() == "So far.\n-# ⏸️ Gives way to a short job …"
+    assert not picture.waiting
+    picture.see(Progress("transcribing", 0.5))
+    assert "transcribing" in picture.content()
 
 
 def test_progress_has_a_bar_where_it_is_known() -> None:

@@ -7,12 +7,11 @@ from functools import partial
 
 import pytest
 
-from bot.engine.attempt import GIVES_WAY
-from bot.engine.job import Job, JobState
+from bot.engine.job import GivesWay, Job, JobState
 from bot.engine.protocol import Cancel, Go, Hold, Load, Run, decode_command, encode_command
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker
-from models.contracts import MediaInput, Modality, Progress, TranscriptionRequest
+from models.contracts import MediaInput, Modality, TranscriptionRequest
 from models.errors import JobCancelled
 from tests.engine.conftest import until
 from tests.engine.test_scheduler import NOW, Desk
@@ -144,7 +143,7 @@ async def test_who_watches_reads_that_the_job_gives_way(listening):
     engine, long_job = listening
     short = await engine.submit(submission("!sleep 10\nshort", "text", user=2))
     async for sight in engine.watch(long_job.id):
-        if isinstance(sight, Progress) and sight.stage == GIVES_WAY:
+        if isinstance(sight, GivesWay):
             break
     assert short.state is JobState.RUNNING
 
