@@ -44,6 +44,8 @@ class EngineSettings(_Group):
         backend: Where workers live: on this machine, or in the Ray cluster of ``RaySettings``.
         lanes: Worker processes on the CPU; models of different lanes run side by side.
         memory_mb: Budget of all loaded models together, in MiB; 0 takes half of the machine's.
+        vram_mb: Budget of the models on each GPU of this machine, in MiB, above which its worker is
+            killed; 0 takes 90 % of what it has, and kills none.
         worker_memory_mb: A worker above this is killed, in MiB; 0 takes the budget.
         threads: Threads of one worker's libraries; 0 leaves one core to the event loop.
         idle_unload_s: A model that nobody used for so long is freed, in seconds.
@@ -62,6 +64,7 @@ class EngineSettings(_Group):
     backend: Literal["local", "ray"] = "local"
     lanes: Annotated[int, Field(ge=1, le=64)] = 1
     memory_mb: Annotated[int, Field(ge=0)] = 0
+    vram_mb: Annotated[int, Field(ge=0)] = 0
     worker_memory_mb: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     device: str = "auto"

@@ -17,7 +17,7 @@ from bot.engine.durations import Durations
 from bot.engine.lane import Lane, WorkerLost
 from bot.engine.local import RAM
 from bot.engine.meter import Meter
-from bot.engine.port import LanePlan, Workers
+from bot.engine.port import LanePlan, Vitals, Workers
 from bot.engine.protocol import Load
 from bot.engine.residency import Eviction, LaneState, Residency, Resident
 from bot.engine.scheduler import Placement
@@ -137,20 +137,24 @@ class Fleet:
 
     def _lane(self, plan: LanePlan) -> Lane:
         state = LaneState(plan.name, plan.kind, plan.pool)
-        limit = partial(self._memory_limit_bytes, plan)
+        limit = partial(self._memory_limit, plan)
         start_worker = partial(self._workers.port, plan)
         return Lane(state, start_worker, limit, self._meter, self._lost)
 
     def _lost(self, lane: Lane, specs: Sequence[ModelSpec]) -> None:
         self.upkeep.lost(lane, specs)
 
-    def _memory_limit_bytes(self, plan: LanePlan) -> int:
-        """Return what a worker may hold; one of a GPU holds little in the machine's own memory."""
+    def _memory_limit(self, plan: LanePlan) -> Vitals:
+        """Return what a worker may hold; one of a GPU holds little in the machine's own memory.
+
+        Without a bound of the owner's its driver refuses what it does not have.
+        """
         if plan.kind == "net":
-            return 0
+            return Vitals()
         budgets = self._workers.budgets()
         budget_mb = budgets.get(RAM) or budgets.get(plan.pool, 0)
-        return (self._settings.worker_memory_mb or budget_mb) << 20
+        rss_mb = self._settings.worker_memory_mb or budget_mb
+        return Vitals(rss_mb << 20, self._settings.vram_mb << 20)
 
     async def _bring(self, lane: Lane, spec: ModelSpec) -> None:
         """Load a model whose room is reserved, which is free again if that fails."""
@@ -171,7 +175,8 @@ class Fleet:
         resident = lane.state.residents[spec.id]
         resident.slots, resident.joins = loaded.slots, loaded.joins
         resident.exact = loaded.exact
-        used = loaded.vram_bytes if lane.state.kind == "gpu" else loaded.rss_bytes
+        seen = loaded.vram_bytes or lane.vitals().vram_bytes
+        used = seen if lane.state.kind == "gpu" else loaded.rss_bytes
         self.residency.measured(lane.state, spec.id, used)
 
     def _rest(self, state: LaneState) -> None:

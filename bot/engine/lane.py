@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import math
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from bot.engine.meter import Meter
-from bot.engine.port import WorkerGone, WorkerPort
+from bot.engine.port import Vitals, WorkerGone, WorkerPort
 from bot.engine.protocol import (
     PROTOCOL_VERSION,
     Command,
@@ -102,7 +101,7 @@ class Lane:
     Args:
         state: The ledger's view of this lane.
         start_worker: Makes the port of a new worker.
-        memory_limit_bytes: Returns what a worker may hold before it is ended; 0 is no limit.
+        memory_limit: Returns what a worker may hold before it is ended; 0 is no limit.
         meter: Is told of the worker's memory, and of its loss.
         lost: Called when a worker ended before its time that had worked, with what was loaded; not
             where its machine was lost, since there may be no other.
@@ -115,7 +114,7 @@ class Lane:
         self,
         state: LaneState,
         start_worker: Callable[[], WorkerPort],
-        memory_limit_bytes: Callable[[], int],
+        memory_limit: Callable[[], Vitals],
         meter: Meter,
         lost: Callable[[Lane, Sequence[ModelSpec]], None],
     ) -> None:
@@ -123,7 +122,7 @@ class Lane:
         self.age = Age()
         self._lost_with = lost
         self._start_worker = start_worker
-        self._memory_limit_bytes = memory_limit_bytes
+        self._memory_limit = memory_limit
         self._meter = meter
         self._port: WorkerPort | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -203,6 +202,10 @@ class Lane:
         self._listeners.pop(job_id, None)
         if self._port is not None:
             self.age.job_left(self._port.vitals().rss_bytes)
+
+    def vitals(self) -> Vitals:
+        """Return what the worker holds now."""
+        return self._port.vitals() if self._port is not None else Vitals()
 
     async def kill(
         self, reason: str, *, cause: HandlerError | None = None, blamed: str | None = None
@@ -297,10 +300,11 @@ class Lane:
         with about(lane=self.state.name):
             while True:
                 await asyncio.sleep(_MEMORY_LOOK_S)
-                used = port.vitals().rss_bytes
-                self._meter.worker_memory(self.state.name, used)
-                if used > (self._memory_limit_bytes() or math.inf):
-                    await self.kill(f"it uses {used >> 20} MiB", cause=OutOfMemory())
+                used, most = port.vitals(), self._memory_limit()
+                self._meter.worker_memory(self.state.name, used.rss_bytes)
+                for held, limit in zip(astuple(used), astuple(most), strict=True):
+                    if limit and held > limit:
+                        await self.kill(f"it uses {held >> 20} MiB", cause=OutOfMemory())
 
 
 def _in_background(coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:

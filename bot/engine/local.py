@@ -21,6 +21,7 @@ import psutil
 from bot.engine import protocol
 from bot.engine.port import LanePlan, Vitals, WorkerGone
 from bot.engine.protocol import Command, Report, Vital
+from bot.engine.vram import GpuMemory, gpu_memory
 from bot.settings import EngineSettings
 
 RAM = "ram"
@@ -30,6 +31,7 @@ INSTALLED_BACKENDS = "bot.engine.worker:installed_backend"
 
 _SECRETS = ("DISCORD_TOKEN", "SEXTANT_TOKEN", "SEXTANT_DATABASE_URL")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_SHARE_OF_VRAM = 0.9
 _NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
 
@@ -39,11 +41,16 @@ class LocalPort:
     Args:
         program: Its command line, to which ``--socket`` and ``--parent`` are added.
         threads: Threads of its libraries.
+        gpu: Memory of the GPU that it has for itself, if it has one.
     """
 
-    def __init__(self, program: Sequence[str], *, threads: int) -> None:
+    def __init__(
+        self, program: Sequence[str], *, threads: int, gpu: GpuMemory | None = None
+    ) -> None:
         self._program = tuple(program)
         self._threads = threads
+        self._gpu = gpu
+        self._taken_before = 0
         self._told: Vitals | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._memory: psutil.Process | None = None
@@ -61,6 +68,7 @@ class LocalPort:
         It is started by the event loop's own thread: the kernel ends it when the thread that
         started it ends.
         """
+        self._taken_before = self._gpu.used_bytes() if self._gpu else 0
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -124,9 +132,16 @@ class LocalPort:
         if self._told is not None:
             return self._told
         try:
-            return Vitals(int(self._memory.memory_info().rss))
+            return Vitals(int(self._memory.memory_info().rss), self._vram_bytes())
         except psutil.NoSuchProcess:
             return Vitals()
+
+    def _vram_bytes(self) -> int:
+        """Return what it takes of its GPU: where that is not told, what has been taken since."""
+        if self._gpu is None:
+            return 0
+        by_it = self._gpu.used_by(self.pid)
+        return by_it or max(0, self._gpu.used_bytes() - self._taken_before)
 
 
 class LocalWorkers:
@@ -147,8 +162,8 @@ class LocalWorkers:
         log_format: str = "text",
         resolver: str = INSTALLED_BACKENDS,
     ) -> None:
-        self._settings = settings
         self._lanes = lane_plans(settings)
+        self._budgets = local_budgets(settings)
         self._threads = settings.threads or max(1, ((os.cpu_count() or 2) - 1) // settings.lanes)
         self._arguments = [
             *("--spool", str(spool)),
@@ -160,7 +175,7 @@ class LocalWorkers:
         return self._lanes
 
     def budgets(self) -> Mapping[str, int]:
-        return local_budgets(self._settings)
+        return self._budgets
 
     async def open(self) -> None:
         """Reach nothing: this machine is here."""
@@ -168,7 +183,8 @@ class LocalWorkers:
     def port(self, lane: LanePlan) -> LocalPort:
         program = (sys.executable, "-m", "bot.engine.process", *self._arguments)
         own = ("--device", lane.device, "--lane", lane.name)
-        return LocalPort((*program, *own), threads=self._threads)
+        gpu = gpu_memory(lane.device) if lane.kind == "gpu" else None
+        return LocalPort((*program, *own), threads=self._threads, gpu=gpu)
 
     async def close(self) -> None:
         """Let go of nothing."""
@@ -193,9 +209,16 @@ def gpus(settings: EngineSettings) -> Sequence[str]:
 
 
 def local_budgets(settings: EngineSettings) -> Mapping[str, int]:
-    """Return what the models of each pool of this machine may take together, in MiB."""
+    """Return what the models of each pool of this machine may take together, in MiB.
+
+    Of a GPU whose memory nobody knows that is as much as of the machine's own.
+    """
     ram_mb = settings.memory_mb or psutil.virtual_memory().total // 2**21
-    return {RAM: ram_mb, **dict.fromkeys(gpus(settings), ram_mb)}
+    budgets = {RAM: ram_mb}
+    for device in gpus(settings):
+        most_mb = int(gpu_memory(device).total_bytes() * _SHARE_OF_VRAM) >> 20
+        budgets[device] = settings.vram_mb or most_mb or ram_mb
+    return budgets
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -203,4 +226,5 @@ def environment(threads: int) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in _SECRETS}
     # Weights come from the catalogue's own store; a library must never fetch some by itself.
     environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as the driver counts them, in vram
     return environment | dict.fromkeys(_THREAD_VARIABLES, str(threads))
