@@ -147,10 +147,8 @@ async def test_a_file_stays_as_long_as_its_job(world: World) -> None:
     assert spooled(world) == []
 
 
-async def test_the_file_of_a_refused_job_goes_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(world.services.engine, "_draining", True)
+async def test_the_file_of_a_refused_job_goes_at_once(world: World) -> None:
+    await world.services.engine.drain()
     await world.member.slash(world.channel, "transcribe", file=OGG)
     assert "about to restart" in world.messages()[0].content
     assert spooled(world) == []

@@ -39,7 +39,7 @@ SEND_MESSAGES, ATTACH_FILES, SEND_VOICE = 1 << 11, 1 << 15, 1 << 46
 VIEW_CHANNEL, SEND_IN_THREADS = 1 << 10, 1 << 38
 EPHEMERAL, VOICE_MESSAGE, LOADING = 1 << 6, 1 << 13, 1 << 7
 MESSAGE_CONTENT, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 15, 1 << 9, 1 << 12
-ACK_DEADLINE_S, TOKEN_LIFE_S = 3.0, 900.0
+TOKEN_LIFE_S = 900.0
 FILE_LIMIT, REQUEST_LIMIT = 10 * 2**20, 25 * 2**20
 _counter = itertools.count(1)
 
@@ -157,6 +157,7 @@ class Discord:
         self.flags = 1 << 18  # message content, as the developer portal has it
         self.denied = 0
         self.nonce_life_s = 300.0
+        self.ack_deadline_s = 3.0
         self.gateway = Gateway(self)
         for channel_id, name in ((CHANNEL, "general"), (OTHER_CHANNEL, "sounds")):
             self.add_channel(channel_id, 0, name)
@@ -688,7 +689,7 @@ class Rest:
         if interaction.answered is not None:
             discord.problems.append(f"interaction {interaction.id} was acknowledged twice")
             raise Refused(400, 40060, "Interaction has already been acknowledged.")
-        if time.monotonic() - interaction.created > ACK_DEADLINE_S:
+        if time.monotonic() - interaction.created > discord.ack_deadline_s:
             discord.problems.append(f"interaction {interaction.id} was acknowledged too late")
             raise Refused(404, 10062, "Unknown interaction")
         if body["type"] in (4, 7):
@@ -1077,7 +1078,8 @@ class Control:
         return web.Response(status=204)
 
     async def set(self, request: web.Request) -> web.Response:
-        """Change ``limits``, ``denied`` (permission bits), ``nonce_life_s``, ``flags``; end faults.
+        """Change ``limits``, ``denied`` (permission bits), ``nonce_life_s``, ``flags``,
+        ``ack_deadline_s``; end faults.
 
         The buckets begin anew, so that a changed limit holds at once.
         """
