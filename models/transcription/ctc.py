@@ -24,6 +24,7 @@ from models.transcription.listening import Ear, Transcript, listen
 from models.transcription.punctuate import restore
 from models.transcription.segments import segments_of
 from models.transcription.windows import Window
+from models.turns import Turns
 
 _FIRST_WINDOW_S: Final = 15.0
 _SHORTEST_S: Final = 0.1
@@ -36,16 +37,18 @@ class CtcOptions(Options):
         window_s: Longest sound that is listened to at once, in seconds: memory grows with its
             square.
         punctuated: The model writes sentences itself.
+        slots: Recordings that take turns.
         cache_dir, speakers_dir: Set by the engine; the latter only where the encoder of voices is.
     """
 
     window_s: float = Field(30.0, ge=5, le=120)
     punctuated: bool = False
+    slots: int = Field(4, ge=1, le=64)
     cache_dir: str = ""
     speakers_dir: str = ""
 
 
-def load(spec: ModelSpec, location: str, device: str) -> CtcHandler:
+def load(spec: ModelSpec, location: str, device: str) -> Turns:
     """Load a folder as the hub has it: weights, vocabulary, and how the sound is prepared.
 
     Args:
@@ -67,11 +70,11 @@ def load(spec: ModelSpec, location: str, device: str) -> CtcHandler:
         model = model.to(device).eval()
     if extractor.sampling_rate != SAMPLING_RATE_HZ:
         raise ModelLoadFailed(f"`{spec.id}` does not listen at 16 kHz. Tell the owner.")
-    return CtcHandler(spec, options, model, extractor, tokenizer)
+    return Turns(CtcHandler(spec, options, model, extractor, tokenizer), options.slots)
 
 
 class CtcHandler:
-    """Writes down what is said. See ``models.contracts.Handler``."""
+    """Writes down what is said. See ``models.contracts.Handler``; jobs may take turns."""
 
     def __init__(
         self, spec: ModelSpec, options: CtcOptions, model: Any, extractor: Any, tokenizer: Any

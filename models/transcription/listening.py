@@ -63,7 +63,8 @@ class Ear:
 
     Attributes:
         hear: Yields the segments of a window with times from the start of the recording, each with
-            the space before it that its language wants; it may settle the transcript's language.
+            the space before it that its language wants; it may settle the transcript's language,
+            and keep the end of a window for the next, but for the last one's.
         first_window_s: Longest first window, in seconds: short, so that text comes early.
         window_s: Longest other window.
     """
@@ -132,7 +133,7 @@ def _heard(
     try:
         for segment in ear.hear(window, transcript):
             yield transcript.take(segment)
-            yield _progress(segment.end_s, info)
+            yield _progress(max(segment.end_s, transcript.end_s), info)
             if control.cancelled:
                 return
     except Exception as error:

@@ -2,10 +2,12 @@
 
 This module owns the backend ``faster-whisper``: any Whisper that was converted for CTranslate2.
 Recordings are worked through in windows (``models.transcription.windows``), so that memory stays
-level, text comes early and a cancel acts soon. It must not fetch weights.
+level and text comes early, and in batches of a few seconds' work, so that a cancel acts soon and a
+long recording gives way to short ones. It must not fetch weights.
 
-Load-time options: ``compute_type`` (int8 on the CPU, float16 on a GPU), ``batch_size`` (4 on the
-CPU, 16 on a GPU), ``beam_size`` (5), ``threads`` (what ``OMP_NUM_THREADS`` says).
+Load-time options: ``compute_type`` (int8 on the CPU, float16 on a GPU), ``batch_size`` (at most 4
+chunks of 30 s at once on the CPU, 16 on a GPU), ``beam_size`` (5), ``threads`` (what
+``OMP_NUM_THREADS`` says), ``slots`` (4 recordings that take turns).
 
 Source: https://github.com/SYSTRAN/faster-whisper
 """
@@ -13,8 +15,7 @@ Source: https://github.com/SYSTRAN/faster-whisper
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,26 @@ from models.allocator import give_back_large_blocks
 from models.catalog import ModelSpec
 from models.contracts import Control, HandlerEvent, Segment, TranscriptionRequest, Word
 from models.errors import ModelLoadFailed, OutOfMemory, UnsupportedOption
+from models.media import SAMPLING_RATE_HZ
+from models.transcription.chunks import Chunk, SpeechChunks, joined
 from models.transcription.listening import Ear, Transcript, listen
 from models.transcription.segments import segments_of
-from models.transcription.windows import LONGEST_S, Window
+from models.transcription.windows import Window
+from models.turns import Turns
 
 if TYPE_CHECKING:
     import faster_whisper
 
 _FIRST_WINDOW_S = 20.0
+_WINDOW_S = 60.0
 _CHUNK_S = 30.0
+_SLOTS = 4
 _STEP_S = 3.0
 _NO_SPEECH = 0.6
 _UNSURE = -1.0
 
 
-def load(spec: ModelSpec, location: str, device: str) -> WhisperHandler:
+def load(spec: ModelSpec, location: str, device: str) -> Turns:
     """Load a folder with a converted Whisper.
 
     Args:
@@ -70,7 +76,7 @@ def load(spec: ModelSpec, location: str, device: str) -> WhisperHandler:
         raise OutOfMemory from error
     except Exception as error:  # tokenizers raises bare ones
         raise ModelLoadFailed from error
-    return WhisperHandler(spec, model)
+    return Turns(WhisperHandler(spec, model), int(spec.options.get("slots", _SLOTS)))
 
 
 def _fit_features(model: faster_whisper.WhisperModel) -> None:
@@ -82,7 +88,7 @@ def _fit_features(model: faster_whisper.WhisperModel) -> None:
 
 
 class WhisperHandler:
-    """Writes down what is said. See ``models.contracts.Handler``."""
+    """Writes down what is said. See ``models.contracts.Handler``; jobs may take turns."""
 
     def __init__(self, spec: ModelSpec, model: faster_whisper.WhisperModel) -> None:
         self._spec = spec
@@ -101,44 +107,50 @@ class WhisperHandler:
     def run(self, request: TranscriptionRequest, control: Control) -> Iterator[HandlerEvent]:
         """Transcribe or translate; see ``models.contracts.Handler.run``."""
         language = self._language(request)
+        chunks = SpeechChunks(_CHUNK_S)
 
         def hear(window: Window, transcript: Transcript) -> Iterator[Segment]:
-            return self._segments(window, request, transcript)
+            chunks.add(window)
+            ends = window.last or not window.start_s  # the first text should come early
+            if ends:
+                chunks.end()
+            while batch := chunks.take(self._batch_size, fewer=ends):
+                for found in self._transcribed(batch, request, transcript):
+                    yield from _sentences(found, window.end_s, keep_words=request.word_timestamps)
 
-        ear = Ear(hear, _FIRST_WINDOW_S, LONGEST_S)
+        ear = Ear(hear, _FIRST_WINDOW_S, _WINDOW_S)
         yield from listen(self._spec, request, control, ear, language)
 
-    def _segments(
-        self, window: Window, request: TranscriptionRequest, transcript: Transcript
-    ) -> Iterator[Segment]:
-        began = time.monotonic()
-        for found in self._transcribed(window, request, transcript):
-            yield from _sentences(found, window, keep_words=request.word_timestamps)
-        chunks = max(1.0, window.duration_s / _CHUNK_S)
-        self._chunk_cost_s = max(1e-3, (time.monotonic() - began) / chunks)
+    @property
+    def _batch_size(self) -> int:
+        """How many chunks make a step: others wait for it, as does a cancel."""
+        return max(1, min(self._largest_batch, round(_STEP_S / self._chunk_cost_s)))
 
     def _transcribed(
-        self, window: Window, request: TranscriptionRequest, transcript: Transcript
-    ) -> Iterator[Any]:
-        """Yield the library's segments with text; the first speech settles the language."""
+        self, batch: Sequence[Chunk], request: TranscriptionRequest, transcript: Transcript
+    ) -> list[Any]:
+        """Return the library's segments with text; the first speech settles the language."""
         from faster_whisper import BatchedInferencePipeline
+        from faster_whisper.transcribe import restore_speech_timestamps
 
-        # One pipeline a window: it keeps the time of the last word when it is abandoned.
+        began = time.monotonic()
+        samples, places = joined(batch)
         segments, found = BatchedInferencePipeline(self._model).transcribe(
-            window.samples,
+            samples,
             language=transcript.language,
             task="translate" if request.translate else "transcribe",
             beam_size=self._beam_size,
-            batch_size=max(1, min(self._largest_batch, round(_STEP_S / self._chunk_cost_s))),
+            batch_size=len(batch),
             # Whisper's own timestamps lose the end of a batched chunk; those of words don't.
             word_timestamps=True,
             without_timestamps=True,
-            vad_filter=True,
+            clip_timestamps=places,
         )
-        if found.duration_after_vad:
-            transcript.language = found.language
-            with closing(segments):
-                yield from (segment for segment in segments if _is_speech(segment))
+        transcript.language = found.language
+        speech = [{"start": piece.start, "end": piece.end} for c in batch for piece in c.pieces]
+        heard = list(restore_speech_timestamps(segments, speech, SAMPLING_RATE_HZ))
+        self._chunk_cost_s = max(1e-3, (time.monotonic() - began) / len(batch))
+        return [segment for segment in heard if _is_speech(segment)]
 
     def _language(self, request: TranscriptionRequest) -> str | None:
         """Return Whisper's code of the language, None to detect it.
@@ -169,11 +181,11 @@ def _is_speech(segment: Any) -> bool:
     return bool(segment.text.strip()) and not made_up
 
 
-def _sentences(found: Any, window: Window, *, keep_words: bool) -> Iterator[Segment]:
-    """Yield a chunk of up to 30 s as sentences, with times from the start of the recording."""
+def _sentences(found: Any, end_s: float, *, keep_words: bool) -> Iterator[Segment]:
+    """Yield a chunk of up to 30 s as sentences, none of which ends after ``end_s``."""
 
     def at(seconds: float) -> float:
-        return round(window.start_s + min(float(seconds), window.duration_s), 3)
+        return round(min(float(seconds), end_s), 3)
 
     if found.words:
         words = (Word(at(word.start), at(word.end), word.word) for word in found.words)

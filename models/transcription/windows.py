@@ -29,10 +29,12 @@ class Window:
     Attributes:
         start_s: Where it begins in the recording, in seconds.
         samples: Mono float32 at 16 kHz.
+        last: Whether the recording ends with it.
     """
 
     start_s: float
     samples: Samples
+    last: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -71,8 +73,9 @@ class WindowReader:
         if not self._count:
             return None
         samples = np.concatenate(self._waiting)
-        end = samples.size if samples.size <= limit else quietest_place(samples[:limit])
-        window = Window(self._read / SAMPLING_RATE_HZ, samples[:end])
+        last = samples.size <= limit
+        end = samples.size if last else quietest_place(samples[:limit])
+        window = Window(self._read / SAMPLING_RATE_HZ, samples[:end], last)
         self._waiting = [samples[end:].copy()] if end < samples.size else []
         self._count = samples.size - end
         self._read += end

@@ -18,10 +18,10 @@ from bot.engine.protocol import (
     Unload,
 )
 from bot.engine.spool import Spool
-from bot.engine.stepper import GeneratorStepper
 from bot.engine.worker import JobControl, Worker, installed_backend
 from models.contracts import Finished, Progress, TextDelta, TextResult, Usage
 from models.errors import BackendUnreachable, ModelUnavailable, OutOfMemory
+from models.turns import Turns
 from tests.fakes import fake_model, text_request
 
 
@@ -233,7 +233,7 @@ def test_a_refused_admission_ends_that_job(tmp_path):
 
 
 def test_a_generator_can_run_after_another(tmp_path):
-    stepper = GeneratorStepper(Recorded(DONE))
+    stepper = Turns(Recorded(DONE))
     for job_id in ("one", "two"):
         stepper.admit(job_id, text_request("x"), JobControl(Spool(tmp_path)))
         assert stepper.step() == [(job_id, DONE)]

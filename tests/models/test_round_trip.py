@@ -62,7 +62,7 @@ def test_errors_are_counted() -> None:
 @pytest.mark.slow
 def test_what_the_voice_says_is_understood(packaged, control: ScratchControl) -> None:
     voice = hibari.load(*packaged("hibari"), "cpu")
-    ear = whisper.load(*packaged("whisper-tiny-en"), "cpu")
+    ear = whisper.load(*packaged("whisper-tiny-en"), "cpu").handler
     wrong = total = 0
     heard: list[str] = []
     for sentence in SENTENCES:

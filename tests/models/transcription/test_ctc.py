@@ -28,7 +28,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def handler(location: Path) -> CtcHandler:
     options = {"window_s": 10.0}
     spec = spec_of("wav2vec2", "transcription", languages=["en"], options=options)
-    return ctc.load(spec, str(location), "cpu")
+    return ctc.load(spec, str(location), "cpu").handler
 
 
 def request_for(folder: Path, *pieces: Samples, **options: object) -> TranscriptionRequest:

@@ -59,7 +59,7 @@ def ear(packaged, **options: str) -> WhisperHandler:
     spec, location = packaged("whisper-tiny-en")
     spec = spec.model_copy(update={"options": {**spec.options, **options}})
     assert isinstance(spec, ModelSpec)
-    return whisper.load(spec, location, "cpu")
+    return whisper.load(spec, location, "cpu").handler
 
 
 def test_a_voice_stays_like_itself_whatever_it_says(encoder, talk) -> None:

@@ -38,14 +38,14 @@ SECOND = "She planted beans and sunflowers behind the garden wall."
 @pytest.fixture(scope="module")
 def english(packaged) -> WhisperHandler:
     spec, location = packaged("whisper-tiny-en")
-    return whisper.load(spec, location, "cpu")
+    return whisper.load(spec, location, "cpu").handler
 
 
 @pytest.fixture(scope="module")
 def multilingual(tmp_path_factory: pytest.TempPathFactory) -> WhisperHandler:
     location = write_whisper(tmp_path_factory.mktemp("whisper"))
     spec = spec_of("faster-whisper", "transcription", capabilities=["translate", "language"])
-    return whisper.load(spec, str(location), "cpu")
+    return whisper.load(spec, str(location), "cpu").handler
 
 
 def pause(seconds: float) -> np.ndarray:
@@ -315,6 +315,6 @@ def test_damaged_weights_are_refused(packaged, tmp_path) -> None:
 
 def test_a_model_with_more_mel_bands_is_fed_them(control, far_apart, tmp_path) -> None:
     location = write_whisper(tmp_path / "large", mel_bands=128)
-    handler = whisper.load(spec_of("faster-whisper", "transcription"), str(location), "cpu")
+    handler = whisper.load(spec_of("faster-whisper", "transcription"), str(location), "cpu").handler
 
     assert result_of(handler.run(request_for(clip(tmp_path, far_apart)), control)).duration_s > 40
