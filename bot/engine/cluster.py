@@ -26,7 +26,6 @@ from models.errors import ModelUnavailable
 
 _log = logging.getLogger(__name__)
 
-_SURVEY_S = 20.0
 _OF_A_GPU = 0.9
 
 _BRIDGE = (sys.executable, "-m", "bot.engine.ray_bridge")
@@ -146,7 +145,7 @@ class RayWorkers:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot.engine.ray_survey", "--parent", str(os.getpid())),
             *("--address", self._ray.address, "--needs", json.dumps(self._needs())),
-            *("--timeout-s", str(_SURVEY_S), "--log-format", self._log_format),
+            *("--log-format", self._log_format),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             env=environment(threads=1),

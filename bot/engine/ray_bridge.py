@@ -34,7 +34,7 @@ from models.errors import HandlerError
 
 _log = logging.getLogger("bot.engine.ray_bridge")
 
-_ANSWER_S = 5.0
+_ANSWER_S, _CONNECT_S = 5.0, 60.0
 _CALLS_AT_ONCE = 4
 """Of an actor: one yields its reports for ever."""
 
@@ -198,7 +198,7 @@ def _in_the_store(files: Files) -> list[Any]:
     return [ray.put(np.frombuffer(data, np.uint8)) for _, data in files]
 
 
-async def connect(address: str, timeout_s: float) -> None:
+async def connect(address: str) -> None:
     """Join the cluster.
 
     Raises:
@@ -207,10 +207,9 @@ async def connect(address: str, timeout_s: float) -> None:
     import ray
 
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_CONNECT_S):
             if ":" in address:  # Ray itself would try for minutes
-                _, writer = await asyncio.open_connection(*address.rsplit(":", 1))
-                writer.close()
+                await asyncio.wait_for(_knock(*address.rsplit(":", 1)), _ANSWER_S)
             await asyncio.to_thread(
                 ray.init, address=address, log_to_driver=False, logging_level=logging.ERROR
             )
@@ -219,6 +218,11 @@ async def connect(address: str, timeout_s: float) -> None:
     sys.stdout = sys.stderr = _Told()
     for number in (signal.SIGINT, signal.SIGTERM):  # Ray has set its own
         signal.signal(number, signal.SIG_IGN)
+
+
+async def _knock(host: str, port: str) -> None:
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()
 
 
 async def start_worker(options: argparse.Namespace) -> RayWorker:
@@ -272,7 +276,7 @@ async def _carry(options: argparse.Namespace) -> None:
     engine = socket.socket(fileno=options.socket)
     engine.setblocking(False)  # noqa: FBT003 - the standard library's signature
     reader, writer = await asyncio.open_connection(sock=engine)
-    await connect(options.address, options.start_s)
+    await connect(options.address)
     worker = await start_worker(options)
     await Bridge(reader, writer, worker, Spool(options.spool)).run()
 

@@ -24,8 +24,10 @@ from bot.logs import set_up_worker
 
 _log = logging.getLogger("bot.engine.ray_survey")
 
+_ANSWER_S = 60.0
 
-async def survey(needs: Mapping[str, float], timeout_s: float) -> list[Machine]:
+
+async def survey(needs: Mapping[str, float]) -> list[Machine]:
     """Ask every machine that has what a worker needs; those that do not answer are left out."""
     import ray
 
@@ -34,7 +36,7 @@ async def survey(needs: Mapping[str, float], timeout_s: float) -> list[Machine]:
     asked = [asyncio.create_task(_ask(node_id)) for node_id in able]
     if not asked:
         return []
-    answered, _ = await asyncio.wait(asked, timeout=timeout_s)
+    answered, _ = await asyncio.wait(asked, timeout=_ANSWER_S)
     return [task.result() for task in answered if task.exception() is None]
 
 
@@ -57,8 +59,8 @@ async def _ask(node_id: str) -> Machine:
 async def _run(options: argparse.Namespace, answers: int) -> None:
     status = 1
     try:
-        await connect(options.address, options.timeout_s)
-        machines = await survey(options.needs, options.timeout_s)
+        await connect(options.address)
+        machines = await survey(options.needs)
         os.write(answers, json.dumps([asdict(machine) for machine in machines]).encode())
         status = 0
     except Ended as ended:
@@ -73,7 +75,6 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="process id of the bot")
     parser.add_argument("--address", default="auto", help="of the cluster")
     parser.add_argument("--needs", type=json.loads, required=True, help="of a worker, as JSON")
-    parser.add_argument("--timeout-s", type=float, default=20.0)
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     options = parser.parse_args()
     tie_to_parent(options.parent)

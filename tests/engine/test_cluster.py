@@ -21,7 +21,7 @@ from models.errors import ModelUnavailable, WorkerCrashed
 from tests.fake_pictures import colour_of, picture
 from tests.fakes import MemoryJournal, fake_catalog, fake_engine, fake_model, outcome_of, submission
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
 
 RESOLVER = "tests.scripted:resolve"
 

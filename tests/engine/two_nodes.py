@@ -10,11 +10,8 @@ closes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -35,13 +32,7 @@ _NODE = {
     "resources": {LANE: 1},
     "object_store_memory": 80_000_000,
 }
-_PORTS = (
-    "metrics_agent_port",
-    "metrics_export_port",
-    "dashboard_agent_listen_port",
-    "runtime_env_agent_port",
-)
-_TRIES = 3
+_TRIES = 5
 
 
 def main() -> None:
@@ -49,23 +40,23 @@ def main() -> None:
     os.dup2(2, 1)  # Ray prints
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # what the nodes' workers inherit
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    folder = tempfile.mkdtemp(prefix="two-", dir="/tmp")  # a socket bears no long path
-    os.environ["RAY_TMPDIR"] = folder
-    cluster, nodes = patiently(start)
-    try:
-        tell(answers, {"address": cluster.address})
-        for line in sys.stdin:
-            command, _, argument = line.strip().partition(" ")
-            if command == "kill":
-                kill(cluster, nodes, int(argument))
-            tell(answers, {"done": command})
-    finally:
-        cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    # In /tmp, because a socket bears no long path.
+    with tempfile.TemporaryDirectory("", "two-", "/tmp", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        cluster, nodes = patiently(start)
+        try:
+            tell(answers, {"address": cluster.address})
+            for line in sys.stdin:
+                command, _, argument = line.strip().partition(" ")
+                if command == "kill":
+                    kill(cluster, nodes, int(argument))
+                tell(answers, {"done": command})
+        finally:
+            cluster.shutdown()
 
 
 def patiently(start: Callable[[], tuple[Any, list[Any]]]) -> tuple[Any, list[Any]]:
-    """Try again what Ray gives up after a fixed time, on a machine that has much else to do."""
+    """Try again what Ray gives up after 15 s, on a machine that has much else to do."""
     for _ in range(_TRIES - 1):
         try:
             return start()
@@ -80,21 +71,13 @@ def start() -> tuple[Any, list[Any]]:
 
     cluster = Cluster()
     try:
-        idle = {"num_cpus": 0, "resources": {}, "include_dashboard": False}
-        cluster.add_node(**(_NODE | idle | free_ports()))
-        nodes = [cluster.add_node(wait=False, **_NODE, **free_ports()) for _ in range(2)]
+        cluster.add_node(include_dashboard=False, **(_NODE | {"num_cpus": 0, "resources": {}}))
+        nodes = [cluster.add_node(wait=False, **_NODE) for _ in range(2)]
         cluster.wait_for_nodes(timeout=60)
     except BaseException:
         cluster.shutdown()
         raise
     return cluster, nodes
-
-
-def free_ports() -> dict[str, int]:
-    """Choose the ports of a node's helpers, for whose own choice it would wait 15 s at most."""
-    with contextlib.ExitStack() as stack:
-        taken = {name: stack.enter_context(socket.create_server((HOST, 0))) for name in _PORTS}
-        return {name: held.getsockname()[1] for name, held in taken.items()}
 
 
 def kill(cluster: Any, nodes: list[Any], pid: int) -> None:
