@@ -17,7 +17,7 @@ from bot.engine.durations import Durations
 from bot.engine.job import Job
 from bot.engine.kinds import Kind, kind_of
 from bot.engine.port import LaneKind
-from bot.engine.residency import LaneState, Residency
+from bot.engine.residency import LONG_S, LaneState, Residency
 from models.catalog import Catalog, ModelSpec
 from models.contracts import Joins
 
@@ -44,6 +44,7 @@ class _Lane:
         at_work: What it works on last, None where it does not work.
         seats: How many more may start with that.
         begins_s: In how many seconds that starts.
+        gives_way_s: In how many seconds its long jobs give way to a short one, ``inf`` for never.
     """
 
     kind: LaneKind
@@ -53,6 +54,7 @@ class _Lane:
     at_work: Kind | None = None
     seats: int = 0
     begins_s: float = 0.0
+    gives_way_s: float = math.inf
 
     def works_on(self, model_id: str) -> bool:
         """Whether it works on a model last."""
@@ -86,6 +88,12 @@ class _Lane:
         else:
             self.at_work, self.begins_s, self.seats = kind, begin_s, batch.slots - 1
             self.free_at = [*[begin_s] * (self.seats if anytime else 0), end_s]
+            self.gives_way_s = math.inf
+
+    def give_way(self, begin_s: float, end_s: float) -> None:
+        """Let a short job run while long ones stand still, which then go on for as long."""
+        self.gives_way_s = end_s + max(LONG_S, end_s - begin_s)
+        self.free_at = [free_s + end_s - begin_s for free_s in self.free_at]
 
 
 class Lookahead:
@@ -122,23 +130,29 @@ class Lookahead:
         kind, line = kind_of(job, spec), self._residency.line_for(spec)
         if line in self._unknown:
             return None
-        lane, start_s, load_s = self._soonest(kind, spec)
         run_s = self._durations.run_s(job)
+        short = run_s is not None and run_s <= LONG_S
+        lane, start_s, load_s = self._soonest(kind, spec, short=short)
         if run_s is None:
             self._unknown.add(line)
             return start_s
         if spec.id not in lane.models:
             self._make_room(spec, lane)
             lane.models[spec.id] = _Batch()
-        lane.take(kind, start_s + load_s, start_s + load_s + run_s)
+        if start_s < lane.start_s(kind):
+            lane.give_way(start_s, start_s + load_s + run_s)
+        else:
+            lane.take(kind, start_s + load_s, start_s + load_s + run_s)
         return start_s
 
-    def _soonest(self, kind: Kind, spec: ModelSpec) -> tuple[_Lane, float, float]:
+    def _soonest(self, kind: Kind, spec: ModelSpec, *, short: bool) -> tuple[_Lane, float, float]:
         """Return the lane on which a job begins first, when it starts there, and how it loads."""
         choices = []
         lanes = self._lanes_for(spec)
         for number, lane in enumerate(lanes):
             start_s = lane.start_s(kind)
+            if short and not lane.works_on(spec.id):
+                start_s = min(start_s, lane.gives_way_s)
             load_s = 0.0 if spec.id in lane.models else self._durations.load_s(spec)
             choices.append((start_s + load_s, number, start_s, load_s))
         _, number, start_s, load_s = min(choices)
@@ -181,6 +195,9 @@ class Lookahead:
             lane.at_work = kind_of(first, spec)
             lane.free_at += [0.0] * (models.get(spec.id, _Batch()).slots - len(ends))
             heapq.heapify(lane.free_at)
+        gives_way_at = state.gives_way_at()
+        if gives_way_at is not None:
+            lane.gives_way_s = max(0.0, gives_way_at - now)
         return lane
 
     def _remaining_s(self, state: LaneState, job: Job, now: float) -> float:

@@ -55,7 +55,8 @@ class LaneState:
         pool: Whose memory its models take; lanes may share one.
         resting: Set for a while after there was no place for a worker.
         held: The model whose long jobs give way to a job of another, None while none does.
-        went_on_at: When jobs last went on that had given way, in Unix seconds.
+        held_at: Since when they do, in Unix seconds.
+        works_until: When what went on gives way again, at the earliest.
     """
 
     name: str
@@ -66,7 +67,8 @@ class LaneState:
     changing: bool = False
     resting: bool = False
     held: str | None = None
-    went_on_at: float = 0.0
+    held_at: float = 0.0
+    works_until: float = 0.0
     _at_work: dict[str, Job] = field(default_factory=dict)
     _counted_to: float = 0.0
 
@@ -98,7 +100,15 @@ class LaneState:
         if any(job.modality is not Modality.TRANSCRIPTION for job in self.jobs.values()):
             return None
         began = max((job.started_at or 0.0) + job.load_s for job in self.jobs.values())
-        return max(began, self.went_on_at) + LONG_S
+        return max(began + LONG_S, self.works_until)
+
+    def hold(self, model_id: str, at: float) -> None:
+        """Note that the jobs of a model give way from now on."""
+        self.held, self.held_at = model_id, at
+
+    def go_on(self, at: float) -> None:
+        """Note that they go on, for no less time than they gave."""
+        self.held, self.works_until = None, at + max(LONG_S, at - self.held_at)
 
     def evictable(self) -> list[Resident]:
         """Return the models that may go."""
@@ -125,12 +135,13 @@ class LaneState:
 
     def joinable(self) -> list[Resident]:
         """Return the models that have a slot free beside the jobs that run on them."""
-        if self.changing or self.held or not self.jobs:
+        if self.changing or not self.jobs:
             return []
         return [
             resident
             for resident in self.residents.values()
             if resident.joins == "anytime"
+            and resident.spec.id != self.held
             and 0 < len(self.jobs_of(resident.spec.id)) < resident.slots
         ]
 

@@ -112,7 +112,7 @@ class Runs:
 
     def _hold(self, lane: Lane, model_id: str) -> None:
         """Let the jobs of a model stand still for one of another model."""
-        lane.state.held = model_id
+        lane.state.hold(model_id, time.time())
         self.spawn(lane.send(Hold(model_id)))
         for job in lane.state.jobs_of(model_id):
             self.live[job.id].give_way()
@@ -125,7 +125,7 @@ class Runs:
         self.spawn(lane.send(Go(state.held)))
         for job in state.jobs.values():
             self.live[job.id].go_on()
-        state.held, state.went_on_at = None, time.time()
+        state.go_on(time.time())
 
     def _plan_giving_way(self, now: float) -> None:
         """Look again when the next long job gives way, where anybody waits."""

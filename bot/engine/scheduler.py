@@ -134,8 +134,7 @@ class Scheduler:
         self, head: Job, lanes: Sequence[LaneState], now: float
     ) -> Placement | None:
         """Place a short job where long ones of another model give way to it."""
-        run_s = self._durations.run_s(head)
-        if head.id in self._alone or (run_s is not None and run_s > LONG_S):
+        if head.id in self._alone or not self._is_short(head):
             return None
         for lane in lanes:
             gives_way_at = lane.gives_way_at()
@@ -175,9 +174,19 @@ class Scheduler:
                 continue
             for resident in lane.joinable():
                 job = self._joining(queue, lane, resident)
+                if job and lane.held and not self._may_delay(lane, job, now):
+                    continue
                 if job is head or (job and self._may_join(head, job, lane.jobs.values(), now)):
                     return Placement(job, lane, None)
         return None
+
+    def _may_delay(self, lane: LaneState, job: Job, now: float) -> bool:
+        """Whether a job may join what a long one gave way to: a short one, for a while."""
+        return self._is_short(job) and now - lane.held_at < LONG_S
+
+    def _is_short(self, job: Job) -> bool:
+        run_s = self._durations.run_s(job)
+        return run_s is None or run_s <= LONG_S
 
     def _joining(self, queue: FairQueue, lane: LaneState, resident: Resident) -> Job | None:
         """Return the job whose turn it is to come in beside those that run on a model."""

@@ -7,13 +7,14 @@ from functools import partial
 
 import pytest
 
-from bot.engine.job import GivesWay, Job, JobState
+from bot.engine.job import GivesWay, JobState
 from bot.engine.protocol import Cancel, Go, Hold, Load, Run, decode_command, encode_command
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker
-from models.contracts import MediaInput, Modality, TranscriptionRequest
+from models.contracts import Modality, TranscriptionRequest
 from models.errors import JobCancelled
 from tests.engine.conftest import until
+from tests.engine.test_forecast import Oracle
 from tests.engine.test_scheduler import NOW, Desk
 from tests.engine.test_worker import InStep
 from tests.fakes import fake_catalog, fake_model, outcome_of, submission, text_request
@@ -32,9 +33,7 @@ class Counter(Desk):
     def __init__(self, *models, since_s: float = 40.0, **options) -> None:
         super().__init__(*(models or (EARS, TEXT)), **options)
         self.load("ears", slots=4)
-        media = MediaInput("sound", "hour.wav", "audio/wav", 1000, "0" * 64)
-        asked = submission(TranscriptionRequest(media), "ears", user=1)
-        self.scheduler.queue.add(Job("long", asked, created_at=NOW - since_s))
+        self.ask("long", "ears", at=NOW - since_s)
         self.start(NOW - since_s)
 
 
@@ -46,19 +45,58 @@ def test_a_short_job_goes_before_a_long_one_that_has_run_for_a_while():
     assert (placement.job.id, placement.hold, placement.evictions) == ("short", "ears", ())
 
 
-def test_a_job_gives_way_to_one_at_a_time_and_then_works_for_a_while_itself():
+def test_a_job_works_for_as_long_as_it_gave_way_and_for_a_while_at_least():
+    for rested_s, works_s in ((5.0, 30.0), (50.0, 50.0)):
+        desk = Counter()
+        [lane] = desk.lanes
+        for name in ("short", "next"):
+            desk.ask(name, "text", user=2)
+        assert desk.start().job.id == "short"
+        lane.hold("ears", NOW)
+        assert desk.start() is None
+        del lane.jobs["short"]
+        lane.go_on(NOW + rested_s)
+        assert desk.start(NOW + rested_s + works_s - 1.0) is None
+        assert desk.start(NOW + rested_s + works_s).job.id == "next"
+
+
+def test_short_jobs_join_for_a_while_what_a_long_one_gave_way_to():
     desk = Counter()
     [lane] = desk.lanes
-    for name in ("short", "next"):
-        desk.ask(name, "text", user=2)
-    assert desk.start().job.id == "short"
-    lane.held = "ears"
+    desk.ask("short", "text", user=2)
+    desk.start()
+    lane.hold("ears", NOW)
     desk.load("text", slots=4)
-    assert desk.start() is None
-    del lane.jobs["short"]
-    lane.held, lane.went_on_at = None, NOW
-    assert desk.start(NOW + 29.0) is None
-    assert desk.start(NOW + 30.0).job.id == "next"
+    desk.ask("joins", "text", user=3)
+    placement = desk.start(NOW + 29.0)
+    assert (placement.job.id, placement.hold) == ("joins", None)
+    desk.ask("another sound", "ears", user=4, at=NOW + 29.0)
+    assert desk.start(NOW + 29.0) is None, "it would stand still at once"
+    desk.scheduler.queue.remove("another sound")
+    desk.ask("late", "text", user=5, at=NOW + 30.0)
+    assert desk.start(NOW + 30.0) is None
+    desk.durations.ran(desk.make("measured", "text"), 31.0)
+    assert desk.start(NOW + 20.0) is None, "it is not short"
+
+
+def test_who_waits_behind_a_long_job_is_told_when_it_gives_way():
+    desk = Oracle(EARS, TEXT)
+    for model in ("ears", "text"):
+        desk.load(model)
+    for model, seconds in (("ears", 3600.0), ("text", 10.0)):
+        desk.measure(seconds, model)
+    desk.ask("hour", "ears")
+    desk.start()
+    for user in (2, 3):
+        desk.ask(f"short{user}", "text", user=user)
+    desk.ask("another hour", "ears", user=4)
+    desk.now = NOW + 12.0
+    waits = {name: waiting.eta_s for name, waiting in desk.waits().items()}
+    assert waits == {
+        "short2": 18.0,
+        "short3": 18.0 + 10.0 + 30.0,
+        "another hour": 3600.0 - 12.0 + 20.0,
+    }
 
 
 def test_no_job_gives_way_to_a_long_one():

@@ -7,7 +7,7 @@ from bot.engine.fair_queue import FairQueue
 from bot.engine.job import Job
 from bot.engine.residency import LaneState, Residency, Resident
 from bot.engine.scheduler import PATIENCE_S, Scheduler
-from models.contracts import ImageRequest, Modality
+from models.contracts import ImageRequest, MediaInput, Modality, TranscriptionRequest
 from tests.fakes import fake_catalog, fake_model, submission, text_request
 
 NOW = 1000.0
@@ -27,8 +27,7 @@ class Desk:
         self.scheduler = Scheduler(self.catalog, self.residency, self.durations)
 
     def make(self, name: str, model: str, *, at=NOW, guild=1, user=1, **fields) -> Job:
-        drawn = self.catalog.get(model).modality is Modality.IMAGE
-        request = ImageRequest(name, **fields) if drawn else text_request(name, **fields)
+        request = _request(self.catalog.get(model).modality, name, **fields)
         asked = submission(request, model, guild=guild, user=user)
         return Job(name, asked, created_at=at)
 
@@ -56,6 +55,15 @@ class Desk:
 
     def line(self, name: str = "cpu") -> FairQueue:
         return dict(self.scheduler.queue.named())[name]
+
+
+def _request(modality: Modality, name: str, **fields):
+    match modality:
+        case Modality.IMAGE:
+            return ImageRequest(name, **fields)
+        case Modality.TRANSCRIPTION:
+            return TranscriptionRequest(MediaInput("0" * 32, "a.ogg", "audio/ogg", 9, "0" * 64))
+    return text_request(name, **fields)
 
 
 SMALL, BIG = fake_model("small", memory_mb=300), fake_model("big", memory_mb=800)
