@@ -1,7 +1,8 @@
 """Transcription: its speed and its memory, beside plain faster-whisper with the same model.
 
 Speed is seconds of sound in a second of work, of a few minutes, in turns; the best round of each
-counts. Memory and the first text are those of a fresh worker process behind an engine.
+counts. Memory, the first text and the speed of an hour are those of a fresh worker process behind
+an engine, as is how soon short recordings begin while an hour is written down.
 """
 
 from __future__ import annotations
@@ -21,26 +22,38 @@ from benchmarks import production, speech
 from benchmarks.report import Measurement
 from bot.engine.job import Ended, JobState
 from bot.engine.spool import Spool
-from models.contracts import TextDelta, TranscriptionRequest
+from models.contracts import Progress, TextDelta, TranscriptionRequest
 
 MINUTES, LONG_MINUTES, SHORT_MINUTES = 2.0, 60.0, 5.0
 ROUNDS = 3
+VISITS, VISIT_EVERY_S, VISIT_MINUTES = 9, 20.0, 1 / 6
 PEER = Path(__file__).parent / "peers" / "whisper.py"
 PEER_NAME = "faster-whisper, batched"
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How the transcription of one file went, from a cold start."""
+    """How the transcription of one file went.
+
+    Attributes:
+        first_text_s: From a cold start to its first text.
+        peak_mb: The most memory that was taken; the peer's until its first text.
+        work_s: From its first to its last sign of life, the model loaded.
+    """
 
     first_text_s: float
     peak_mb: float
+    work_s: float
 
 
 def run() -> list[Measurement]:
     """Measure speed, then an hour of speech."""
     with tempfile.TemporaryDirectory() as folder:
-        return [*_speed(Path(folder) / "speed"), *asyncio.run(_hour(Path(folder)))]
+        return [
+            *_speed(Path(folder) / "speed"),
+            *asyncio.run(_hour(Path(folder))),
+            asyncio.run(_short_start(Path(folder) / "visits")),
+        ]
 
 
 # --------------------------------------------------------------------------- speed
@@ -129,28 +142,76 @@ async def _hour(folder: Path) -> list[Measurement]:
             peer_value=plain_long.first_text_s,
         ),
         Measurement("transcription.hour_peak_memory", long.peak_mb, "MB", "lower"),
+        Measurement(
+            "transcription.hour_speed",
+            LONG_MINUTES * 60 / long.work_s,
+            "x real time",
+            "higher",
+            0.95,
+            "ratio",
+            peer=PEER_NAME,
+            peer_value=LONG_MINUTES * 60 / plain_long.work_s,
+        ),
     ]
 
 
 async def _course(folder: Path, file: Path) -> Course:
     """Transcribe a file in a worker of its own; loading the model counts."""
-    first_text_s = 0.0
+    first_text_s = work_began = 0.0
     folder.mkdir()
     async with production.rig(folder) as rig:
         request = TranscriptionRequest(rig.store(file), language="en")
         began = time.perf_counter()
         job = await rig.submit(production.TRANSCRIPTION, request)
         async for at, sight in rig.follow(job):
+            if production.is_work(sight):
+                work_began = work_began or at
             if isinstance(sight, TextDelta):
                 first_text_s = first_text_s or at - began
             if isinstance(sight, Ended):
                 assert sight.outcome.state is JobState.DONE
-        return Course(first_text_s, rig.peak_mb())
+                return Course(first_text_s, rig.peak_mb(), at - work_began)
+    raise AssertionError("the job did not end")
 
 
 def _plain(file: Path) -> Course:
-    """Have plain faster-whisper read a file up to its first text, in a process of its own."""
+    """Have plain faster-whisper write down a file, in a process of its own."""
     model = production.location(production.TRANSCRIPTION)
     command = [sys.executable, str(PEER), model, str(file), str(production.THREADS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Course(**json.loads(done.stdout))
+
+
+# --------------------------------------------------------------------------- short ones meanwhile
+
+
+async def _short_start(folder: Path) -> Measurement:
+    """Submit short recordings while an hour is written down; the slowest start counts."""
+    folder.mkdir()
+    long_file, short_file = folder / "long.wav", folder / "short.wav"
+    long_file.write_bytes(speech.wav(LONG_MINUTES))
+    short_file.write_bytes(speech.wav(VISIT_MINUTES))
+    async with production.rig(folder) as rig:
+        hour = TranscriptionRequest(rig.store(long_file), language="en")
+        long = await rig.submit(production.TRANSCRIPTION, hour)
+        async for _, sight in rig.follow(long):
+            if isinstance(sight, TextDelta):
+                break
+        starts = [await _visit(rig, short_file) for _ in range(VISITS)]
+        assert long.state is JobState.RUNNING
+        await rig.engine.cancel(long.id)
+    return Measurement("transcription.short_start", max(starts), "s", "lower", 5.0)
+
+
+async def _visit(rig: production.Rig, file: Path) -> float:
+    """Have a short recording written down; return the seconds until it was begun."""
+    begins = time.perf_counter()
+    request = TranscriptionRequest(rig.store(file), language="en")
+    began_s = 0.0
+    async for at, sight in rig.follow(await rig.submit(production.TRANSCRIPTION, request)):
+        if isinstance(sight, Progress):
+            began_s = began_s or at - begins
+        if isinstance(sight, Ended):
+            assert sight.outcome.state is JobState.DONE
+    await asyncio.sleep(max(0.0, begins + VISIT_EVERY_S - time.perf_counter()))
+    return began_s
