@@ -286,7 +286,8 @@ class Lane:
         lost = WorkerLost(gone.reason, *self._ended_for)
         lost.jobs = frozenset(self.state.jobs)
         lost.innocent, lost.started = gone.innocent and lost.cause is None, started
-        self._meter.worker_lost(self.state.name, lost.cause.kind if lost.cause else "died")
+        reason = "out_of_reach" if lost.innocent else "died"
+        self._meter.worker_lost(self.state.name, lost.cause.kind if lost.cause else reason)
         jobs = ", ".join(f"job {job_id}" for job_id in lost.jobs) or "no job"
         _log.warning("worker %s is gone with %s: %s", self.state.name, jobs, gone.reason)
         self._replies.put_nowait(lost)

@@ -37,7 +37,13 @@ class Meter(Protocol):
         """A worker holds so much; None when the lane has no worker any more."""
 
     def worker_lost(self, lane: str, reason: str) -> None:
-        """A worker ended before its time: ``died``, or the kind of error that it was ended for."""
+        """A worker ended before its time.
+
+        Args:
+            lane: Its lane.
+            reason: ``died``, ``out_of_reach`` when its machine was, or the kind of error that it
+                was ended for.
+        """
 
     def worker_renewed(self, lane: str) -> None:
         """A worker that had grown old is started anew."""

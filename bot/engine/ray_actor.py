@@ -169,9 +169,13 @@ def this_machine() -> Machine:
 
 
 def vitals() -> Vitals:
-    """Measure this process. What it holds of a GPU is asked of torch, if that is in use."""
-    torch = sys.modules.get("torch")
-    vram = int(torch.cuda.memory_reserved()) if torch and torch.cuda.is_initialized() else 0
+    """Measure this process. What it holds of a GPU is asked of torch, if that is in use.
+
+    The worker's thread may be in the middle of importing it.
+    """
+    cuda = sys.modules.get("torch.cuda")
+    in_use = getattr(cuda, "is_initialized", None)
+    vram = int(cuda.memory_reserved()) if cuda and in_use and in_use() else 0
     return Vitals(int(psutil.Process().memory_info().rss), vram)
 
 

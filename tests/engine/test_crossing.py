@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import AsyncMock
 
 import pytest
@@ -34,7 +35,7 @@ from bot.engine.protocol import (
     Shutdown,
     Vital,
 )
-from bot.engine.ray_actor import own_spool, settled
+from bot.engine.ray_actor import own_spool, settled, vitals
 from bot.engine.ray_bridge import Bridge
 from bot.engine.spool import Spool
 from bot.engine.worker import Worker
@@ -376,6 +377,22 @@ def test_weights_are_looked_for_on_the_machine_that_computes(tmp_path):
     here, location = settled(spec, store)
     assert location == str(tmp_path / "weights")
     assert here.options == {"cache_dir": str(store.cache_dir(spec)), "batch": 4}
+
+
+def test_a_gpu_is_asked_about_once_it_is_in_use_and_not_in_mid_import(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.delitem(sys.modules, "torch.cuda", raising=False)
+    assert vitals().vram_bytes == 0
+    cuda = ModuleType("torch.cuda")
+    monkeypatch.setitem(sys.modules, "torch.cuda", cuda)
+    assert vitals().vram_bytes == 0
+    in_use = False
+    cuda.is_initialized = lambda: in_use
+    cuda.memory_reserved = lambda: 7
+    assert vitals().vram_bytes == 0
+    in_use = True
+    assert vitals().vram_bytes == 7
+    assert vitals().rss_bytes > 1 << 20
 
 
 HOLD = """

@@ -9,6 +9,7 @@ import pytest
 
 from bot.engine.fleet import _REST_S
 from bot.engine.job import JobState
+from bot.engine.meter import SILENT
 from bot.engine.port import WorkerGone
 from models.contracts import TextDelta
 from models.errors import WorkerCrashed
@@ -43,6 +44,28 @@ async def test_a_job_whose_machine_is_lost_runs_again_and_is_not_blamed(started,
     assert sights[-1].outcome.state is JobState.DONE
     assert text_in(sights).split() == [f"word{number}" for number in range(10)]
     assert (job.attempt, len(stage.ports)) == (4, 4)
+
+
+class Losses(type(SILENT)):
+    """Notes why workers ended."""
+
+    def __init__(self):
+        self.reasons = []
+
+    def worker_lost(self, lane, reason):
+        self.reasons.append(reason)
+
+
+async def test_a_lost_machine_is_counted_apart_from_a_worker_that_died(started, stage):
+    losses = Losses()
+    engine = await started(meter=losses)
+    job = await engine.submit(submission(SLOW))
+    for number, innocent in enumerate([True, False]):
+        await until(lambda n=number: len(stage.ports) > n)
+        await first_words(engine, job)
+        await lose(stage.ports[number], innocent=innocent)
+        await until(lambda n=number: job.attempt > n + 1)
+    assert losses.reasons == ["out_of_reach", "died"]
 
 
 async def test_neighbours_on_a_lost_machine_go_on_together(started, stage):
