@@ -7,6 +7,7 @@ start always goes first: between two models its lane is free for whoever waits.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from bot.engine.lane import Lane, WorkerLost
 from bot.engine.meter import Meter
 from bot.engine.residency import Residency, Resident
+from bot.logs import about
 from bot.settings import EngineSettings
 from models.catalog import ModelSpec
 from models.errors import HandlerError
@@ -110,7 +112,8 @@ class Upkeep:
                     return
                 self._reserve(lane, spec)
             try:
-                await self._bring(lane, spec)
+                with about(lane=lane.state.name, model=spec.id):
+                    await self._bring(lane, spec)
             except (HandlerError, WorkerLost) as error:
                 _log.warning("%s was not loaded in advance: %s", spec.id, error)
                 return
@@ -129,7 +132,9 @@ class Upkeep:
         lane.state.residents[spec.id] = Resident(spec, memory_mb, last_used=time.time())
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(coroutine)
+        """Do something that has nothing to do with the job that brought it about."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from bot import logs
 from bot.engine.job import Job, JobState, LoadingModel
 from bot.settings import EngineSettings
 from models.errors import JobCancelled, ModelLoadFailed
 from tests.engine.conftest import until
-from tests.fakes import fake_catalog, fake_model, outcome_of, submission
+from tests.fakes import FakeWeights, fake_catalog, fake_model, outcome_of, submission
 
 ONE, TWO = fake_model("one", memory_mb=400), fake_model("two", memory_mb=400)
 SLOW = fake_model("slow", memory_mb=400, options={"load": "!sleep 20"})
@@ -115,6 +116,22 @@ async def test_who_waits_goes_before_what_is_loaded_again(started, stage):
     assert (await outcome_of(engine, waits)).state is JobState.DONE
     assert loop.time() - began < 20
     assert set(lane.residents) == {"one", "two"}
+
+
+async def test_what_is_loaded_again_is_logged_as_nobodys_job(started, monkeypatch, caplog):
+    fields = []
+
+    def locate(self, spec):
+        fields.append(dict(logs._about.get()))
+        return "/nowhere"
+
+    engine = await started(catalog=fake_catalog(ONE))
+    await outcome_of(engine, await engine.submit(submission("a", "one")))
+    monkeypatch.setattr(FakeWeights, "locate", locate)
+    job = await engine.submit(submission("a\n!crash", "one"))
+    await outcome_of(engine, job)
+    await until(lambda: len(fields) == 2)
+    assert fields == [{"lane": "cpu/0", "model": "one"}] * 2
 
 
 async def test_a_worker_that_ends_without_having_worked_is_left_alone(started, stage):
