@@ -38,10 +38,7 @@ def windows(asked: Sequence[Asked]) -> list[tuple[dict[int, float], dict[int, fl
         got: dict[int, float] = defaultdict(float)
         for one in asked:
             if one.at < until and one.ended > begin:
-                began = one.ended - one.takes_s
-                served = max(0.0, min(one.ended, until) - max(began, begin))
-                before = max(0.0, min(begin, one.ended) - began)
-                got[one.member] += served
-                wanted[one.member] += one.takes_s - before
+                got[one.member] += one.served_s(begin, until)
+                wanted[one.member] += one.takes_s - one.served_s(0.0, begin)
         found.append((wanted, got))
     return found

@@ -11,8 +11,9 @@ import heapq
 import itertools
 import math
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -69,6 +70,7 @@ class Asked:
     Attributes:
         amount: What it turns out to use, such as tokens or seconds of sound.
         foretold_s: The first word on its wait.
+        rests: From when until when it gave way to others.
     """
 
     job: Job
@@ -79,10 +81,21 @@ class Asked:
     began: float = math.nan
     ended: float = math.nan
     foretold_s: float | None = None
+    rests: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def waited_s(self) -> float:
         return self.began - self.at
+
+    def served_s(self, begin: float, until: float) -> float:
+        """Return the seconds of a lane that it had between two moments."""
+        first = self.ended - self.takes_s - sum(end - start for start, end in self.rests)
+        served = _overlap((first, self.ended), (begin, until))
+        return served - sum(_overlap(rest, (begin, until)) for rest in self.rests)
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
 class Crowd:
@@ -175,9 +188,10 @@ class Floor:
         self.residency = Residency(self._lanes, {"ram": memory_mb})
         self._catalog, self._durations = catalog, Durations()
         self.scheduler = Scheduler(catalog, self.residency, self._durations)
-        self._events: list[tuple[float, int, Asked, LaneState]] = []
+        self._events: list[tuple[float, int, Asked | None, LaneState]] = []
         self._ids = itertools.count()
         self._under_way: dict[str, Asked] = {}
+        self._looked_at: defaultdict[str, float] = defaultdict(float)
         self._now = 0.0
         self._foretells, self._fresh, self._foretold_at = foretells, False, -math.inf
         lookahead = partial(Lookahead, catalog, self.residency, self._durations)
@@ -197,7 +211,11 @@ class Floor:
         while arrival is not None or self._events:
             if self._events and (arrival is None or self._events[0][0] <= arrival.at):
                 self._now, _, asked, lane = heapq.heappop(self._events)
-                self._end(asked, lane)
+                if asked is not None and asked.ended > self._now:  # it gave way meanwhile
+                    self._at(asked.ended, asked, lane)
+                    continue
+                if asked is not None:
+                    self._end(asked, lane)
             elif arrival is not None:
                 self._now = arrival.at
                 self._under_way[arrival.job.id] = arrival
@@ -208,6 +226,7 @@ class Floor:
                 self._fresh, arrival = True, next(coming)
             while placement := self.scheduler.next(self._now):
                 self._begin(placement)
+            self._look_when_lanes_give_way()
             self._foretell()
 
     def foretell(self) -> None:
@@ -233,11 +252,30 @@ class Floor:
             load_s = job.load_s = self._load_s[spec.id]
             self._durations.loaded(spec.id, load_s)
         asked.ended = self._now + load_s + asked.takes_s
-        heapq.heappush(self._events, (asked.ended, next(self._ids), asked, lane))
+        if placement.hold is not None:
+            lane.hold(placement.hold, self._now)
+            for resting in lane.jobs_of(placement.hold):
+                long = self._under_way[resting.id]
+                long.rests.append((self._now, asked.ended))
+                long.ended += asked.ended - self._now
+        self._at(asked.ended, asked, lane)
+
+    def _at(self, moment: float, asked: Asked | None, lane: LaneState) -> None:
+        """Look at a lane again at a moment, to end a job there or to start another."""
+        heapq.heappush(self._events, (moment, next(self._ids), asked, lane))
+
+    def _look_when_lanes_give_way(self) -> None:
+        for lane in self._lanes if len(self.scheduler.queue) else ():
+            moment = lane.gives_way_at()
+            if moment is not None and moment > self._now and moment != self._looked_at[lane.name]:
+                self._looked_at[lane.name] = moment
+                self._at(moment, None, lane)
 
     def _end(self, asked: Asked, lane: LaneState) -> None:
         job = asked.job
         del lane.jobs[job.id], self._under_way[job.id]
+        if lane.held is not None and len(lane.jobs_of(lane.held)) == len(lane.jobs):
+            lane.go_on(self._now)
         job.device_s = asked.takes_s
         self._durations.ran(job, asked.takes_s, Usage(asked.amount, _UNITS[job.modality]))
         self.scheduler.queue.settle(job, asked.takes_s)
@@ -259,6 +297,7 @@ def as_one_member(arrivals: list[Asked]) -> list[Asked]:
     return [
         replace(
             asked,
+            rests=[],
             job=Job(
                 asked.job.id,
                 replace(asked.job.submission, requester=Requester(1, 1, 1)),

@@ -49,6 +49,25 @@ def test_what_spans_two_windows_counts_in_both() -> None:
     assert second == ({1: 50.0, 2: 10.0}, {1: 50.0, 2: 10.0})
 
 
+def test_what_gave_way_is_served_before_and_after() -> None:
+    long = took(1, 0.0, 500.0, 200.0)
+    long.ended, long.rests = 730.0, [(550.0, 580.0)]
+    assert (long.served_s(0.0, 600.0), long.served_s(600.0, 1200.0)) == (70.0, 130.0)
+    first, second = windows([long])
+    assert first == ({1: 200.0}, {1: 70.0})
+    assert second == ({1: 130.0}, {1: 130.0})
+
+
+def test_no_lane_works_on_two_jobs_at_once(costs, monkeypatch) -> None:
+    monkeypatch.setattr(crowd_world, "HOURS_S", 900.0)
+    asked = Crowd(costs).arrivals()
+    Floor(costs, foretells=False).serve(asked)
+    assert any(one.rests for one in asked), "else this shows nothing"
+    for second in range(int(max(one.ended for one in asked))):
+        served = sum(one.served_s(second, second + 1.0) for one in asked)
+        assert served <= crowd_world.LANES + 1e-6
+
+
 def test_the_least_fair_window_counts() -> None:
     fair = [took(member, 0.0, 10.0 * member, 10.0) for member in range(4)]
     assert crowd.worst_jain(fair) == pytest.approx(1.0)
