@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.clip_scenes import HORIZON, frames_of, is_sun_moving
+from training.clip_scenes import FALLS_PX, HORIZON, frames_of, is_sun_moving
 from training.judge import CELLS, Judge, Verdict
 from training.motion import FRAMES, GOING, MOVING, RISE_PX, STEP_PX
-from training.scenes import SIDE_PX, Kind, Scene, Time, Weather
+from training.scenes import SIDE_PX, Kind, Scene, Time
 
 if TYPE_CHECKING:
     from training.drawing import Drawing
@@ -38,7 +38,6 @@ _SLOWEST, _QUICKEST = 0.5, 1.7
 _STILL_CELLS = 1.5
 _SWAY_CELLS = 1.5
 _TURNS = 2
-_FALLS_PX = {Weather.SNOW: 4, Weather.RAIN: 8}
 _SUN = np.array((255, 244, 150))
 _ALIKE = 45
 _SUN_PIXELS = 12
@@ -135,8 +134,8 @@ def _happens(scene: Scene, frames: Frames, free: _Mask) -> bool | None:
         return _sun_moves(frames, sets=scene.time is Time.SUNSET)
     if scene.stars:
         return _stars_twinkle(frames, free)
-    if scene.weather in _FALLS_PX:
-        return abs(_fall(frames, free) - _FALLS_PX[scene.weather]) <= 1
+    if scene.weather in FALLS_PX:
+        return abs(_fall(frames, free) - FALLS_PX[scene.weather]) <= 1
     return None
 
 

@@ -31,6 +31,9 @@ PX = {Size.SMALL: 2 * RASTER_PX, Size.MIDDLE: 3 * RASTER_PX, Size.BIG: 4 * RASTE
 """Longer side of a thing."""
 
 HORIZON = 36.0
+FALLS_PX = {Weather.SNOW: 4, Weather.RAIN: 8}
+"""From one frame to the next."""
+
 _SEED = 0
 """Of stars, drops, peaks and blades: each sort of sky and ground looks one way."""
 

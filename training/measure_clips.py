@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from training.clip_captions import clip_caption
 from training.clip_rules import Frames, clip_marks
-from training.clip_scenes import clip_scene_of
+from training.clip_scenes import FALLS_PX, clip_scene_of
 from training.judge import Judge
 from training.measure import Asked
 from training.publish import CLIPS, EMBEDDED, JUDGE
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 COUNT = 100
-STEPS = 12
-GUIDANCE = 2.0
+STEPS = 16
+GUIDANCE = 2.5
 _SHOWN_PX = 96
 _SHOWN_FRAMES = (0, 2, 4, 6, 9, 11, 13, 15)
 
@@ -43,12 +43,16 @@ def asked_of(split: Split, count: int = COUNT) -> list[Asked]:
 def figures_of(judge: Judge, asked: list[Asked], clips: list[Frames]) -> dict[str, float]:
     """Return the share of clips that keep to their scenes, of those that were asked to."""
     marks = [clip_marks(judge, one.scene, clip) for one, clip in zip(asked, clips, strict=True)]
+    falls = [one.scene.weather in FALLS_PX for one in asked]
     flickers = [mark.flicker for mark in marks if mark.flicker is not None]
     return {
         "right": share([mark.right for mark in marks]),
         "thing": share([mark.thing for mark in marks]),
         "moves": share([mark.moves for mark in marks]),
-        "happens": share([mark.happens for mark in marks]),
+        "happens": share(
+            [mark.happens for mark, fall in zip(marks, falls, strict=True) if not fall]
+        ),
+        "falls": share([mark.happens for mark, fall in zip(marks, falls, strict=True) if fall]),
         "surroundings": share([mark.surroundings for mark in marks]),
         "flicker": sum(flickers) / max(1, len(flickers)),
         "most_flicker": max(flickers, default=0.0),

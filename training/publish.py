@@ -58,13 +58,13 @@ def publish_captions(folder: Path, target: Path) -> None:
 
 
 def publish_clips(folder: Path, target: Path) -> None:
-    """Write the clip model of the last checkpoint, in half precision."""
+    """Write the clip model of the last checkpoint, in half precision; not its averages either."""
     import torch
 
     vae = finished_autoencoder(folder)
     latents = prepared_clips(folder / "clips-latents.pt", vae, clips.CLIPS)
     vae.register_to_config(scaling_factor=latents.scale)
-    kept = torch.load(folder / "clips.pt", weights_only=True)["averages"]
+    kept = torch.load(folder / "clips.pt", weights_only=True)["modules"]
     modules = clip_model.new_modules()
     for name, module in modules.items():
         module.load_state_dict(kept[name])

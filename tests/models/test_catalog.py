@@ -75,7 +75,7 @@ def test_every_profile_serves_whatever_fits_into_its_memory(catalog: Catalog) ->
 
 def test_what_a_fresh_machine_lacks_is_known(catalog: Catalog) -> None:
     missing = set(Modality) - set(catalog.profile("embedded").defaults)
-    assert missing == {Modality.VIDEO, Modality.UPSCALING}
+    assert missing == {Modality.UPSCALING}
 
 
 def test_tools_are_fetched_with_every_profile(catalog: Catalog) -> None:

@@ -58,6 +58,7 @@ PROOFS = {
     "gpt-image": "image/test_openai_images.py::test_a_picture_is_drawn_with_previews",
     "gpt-image-sunburst": "image/test_openai_images.py::test_a_reference_is_edited",
     "drawings-captioner": "vision/test_embedded.py::test_it_describes_drawn_scenes",
+    "drawings-in-motion": "video/test_embedded.py::test_what_is_named_moves_in_its_way",
     "rapidocr": "vision/test_rapid_ocr.py::test_reads_what_was_written[20]",
     "smolvlm-256m": f"{TALK}[smolvlm]",
     "smolvlm-500m": f"{TALK}[smolvlm]",
