@@ -58,7 +58,6 @@ class EngineSettings(_Group):
         recycle_growth: An idle worker that holds so many times what it held when it was warm, and
             200 MiB more, is started anew.
         recycle_jobs: So is one after so many jobs.
-        batch_rows: Jobs that a model of text on the CPU answers at once, where its backend can.
     """
 
     backend: Literal["local", "ray"] = "local"
@@ -78,7 +77,6 @@ class EngineSettings(_Group):
     warm: tuple[Modality, ...] = (Modality.TEXT,)
     recycle_growth: Annotated[float, Field(ge=1)] = 1.5
     recycle_jobs: Annotated[int, Field(ge=1)] = 5000
-    batch_rows: Annotated[int, Field(ge=1, le=64)] = 8
 
 
 class RaySettings(_Group):
