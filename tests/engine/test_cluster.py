@@ -133,8 +133,7 @@ async def test_jobs_stream_stop_and_carry_their_files(started, nodes, monkeypatc
     drawn = await outcome_of(engine, await engine.submit(submission(drawing, "fake-image")))
     assert colour_of(spool.checked_path(drawn.result.pictures[0].media)) == "blue"
 
-    [actor] = nodes.actors()
-    assert actor.environ()["OMP_NUM_THREADS"] == "1"
+    assert len(nodes.actors()) == 1
     [bridge] = [
         child for child in psutil.Process().children() if "ray_bridge" in str(child.cmdline())
     ]
