@@ -142,7 +142,7 @@ async def test_a_job_that_ends_its_worker_fails_alone(
     bot = Bot(wire, tmp_path, **{f"SEXTANT_ENGINE__{setting}": value})
     await bot.start()
     await wire.command("ask", prompt=prompt)
-    await wire.until(lambda _: bot.rows("select 1 from jobs where state = 'running'"), bot=bot)
+    await wire.until(lambda _: bot.rows("select 1 from jobs where attempt > 0"), bot=bot)
     await wire.command("ask", prompt="#next", user=AMIR)
     await wire.until(final("#next"), bot=bot)
     await wire.until(saying(error_of_kind(ending[1], "").user_message), bot=bot)
