@@ -316,7 +316,7 @@ class Discord:
             raise Refused(400, 50035, "Invalid Form Body", errors={"message_reference": "unknown"})
         message["type"] = 19
         message["message_reference"] = {
-            "type": 0, "message_id": reference["message_id"], "channel_id": str(channel_id),
+            "type": 0, "message_id": str(reference["message_id"]), "channel_id": str(channel_id),
             "guild_id": str(GUILD),
         }  # fmt: skip
         message["referenced_message"] = target and {**target, "referenced_message": None}
